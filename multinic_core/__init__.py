@@ -1,0 +1,67 @@
+"""multinic_core: the models, the planning values and the plugin interface of multinic.
+
+What is exported here is public and stays; other modules may move. The Kubernetes port is
+:mod:`multinic_core.kube`, imported by the processes that need it.
+"""
+
+from multinic_core.errors import (
+    AddressInUseError,
+    ApiError,
+    ConfigError,
+    KernelError,
+    MultinicError,
+    PoolExhaustedError,
+    SelectionError,
+    UnsupportedFieldError,
+)
+from multinic_core.hookspecs import AttachmentStrategy, Ipam, MainPlugin, NetworkConfig, hookimpl
+from multinic_core.plan import (
+    AddAddress,
+    AddRoute,
+    Allocation,
+    AllocationRequest,
+    AttachmentRequest,
+    CreateLink,
+    LinkRequest,
+    Nic,
+    NodeView,
+    Plan,
+    PodReference,
+    Selection,
+    SelectionRequest,
+)
+from multinic_core.pools import HeldIndexes, Pool
+from multinic_core.registry import Registry, load_plugins
+
+__all__ = [
+    "AddAddress",
+    "AddRoute",
+    "AddressInUseError",
+    "Allocation",
+    "AllocationRequest",
+    "ApiError",
+    "AttachmentRequest",
+    "AttachmentStrategy",
+    "ConfigError",
+    "CreateLink",
+    "HeldIndexes",
+    "Ipam",
+    "KernelError",
+    "LinkRequest",
+    "MainPlugin",
+    "MultinicError",
+    "NetworkConfig",
+    "Nic",
+    "NodeView",
+    "Plan",
+    "PodReference",
+    "Pool",
+    "PoolExhaustedError",
+    "Registry",
+    "Selection",
+    "SelectionError",
+    "SelectionRequest",
+    "UnsupportedFieldError",
+    "hookimpl",
+    "load_plugins",
+]

@@ -1,0 +1,138 @@
+"""The plugin interface: three hooks through which distributions offer named objects.
+
+Hooks are synchronous, do no I/O and return data. A distribution names its module in the entry-point group
+``multinic`` and implements the hooks it has an answer for, marked with :data:`hookimpl`. The objects offered
+are described by the protocols below; :mod:`multinic_core.testing` has a conformance function for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pluggy
+from pydantic import BaseModel
+
+from multinic_core.pools import Pool
+from multinic_core.model import HostInterface, MultiNicNetwork
+from multinic_core.plan import (
+    Allocation,
+    AllocationRequest,
+    AttachmentRequest,
+    Nic,
+    NodeView,
+    Plan,
+    Selection,
+    SelectionRequest,
+)
+
+PROJECT = "multinic"
+"""Name of the pluggy project and of the entry-point group."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """What a main plugin makes of a network, for the operator to write."""
+
+    plugin: Mapping[str, Any]
+    """The ``plugin`` block of the NetworkAttachmentDefinition's config, without ``cniVersion`` and ``type``."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Annotations of the NetworkAttachmentDefinition."""
+
+
+class MainPlugin(Protocol):
+    """Makes the links of one CNI main plugin type."""
+
+    name: str
+    """``spec.plugin.type`` of the networks it serves."""
+    link_kinds: frozenset[str]
+    """Kinds of link that its plans create."""
+    args_model: type[BaseModel]
+    """Model of ``spec.plugin.args``, whose values arrive as strings; unknown keys are refused."""
+
+    def network_config(self, network: MultiNicNetwork, nodes: Sequence[HostInterface]) -> NetworkConfig:
+        """Turn a network's arguments into netconf JSON.
+
+        Raises:
+            ConfigError: an argument is unknown or has no meaning; each problem with its field path.
+        """
+        ...
+
+    def plan(self, request: AttachmentRequest, node: NodeView) -> Plan:
+        """Plan the links of one attachment: for each of ``request.links`` one CreateLink and its AddAddress.
+
+        Raises:
+            ConfigError: the netconf or the parent does not allow it.
+        """
+        ...
+
+
+class AttachmentStrategy(Protocol):
+    """Chooses which NICs a pod gets."""
+
+    name: str
+    """``spec.attachPolicy.strategy`` of the networks it serves."""
+
+    def select(self, request: SelectionRequest, candidates: Sequence[Nic]) -> Selection:
+        """Choose among the candidates, filtering before cutting to the number asked for.
+
+        Args:
+            candidates: NICs of the node that belong to the network, in the network's order.
+
+        Raises:
+            SelectionError: the request cannot be satisfied on this node, with the figures.
+        """
+        ...
+
+
+class Ipam(Protocol):
+    """Gives addresses out of pools that the journal keeps."""
+
+    name: str
+    """``type`` in the ipam block of the networks it serves."""
+
+    def allocate(self, request: AllocationRequest, pools: Sequence[Pool]) -> tuple[Allocation, ...]:
+        """Give each parent of the request one address; all or nothing.
+
+        Args:
+            pools: the node's pools of this network, each with the indexes held now.
+
+        Raises:
+            PoolExhaustedError, AddressInUseError, ConfigError: naming pool and parent.
+        """
+        ...
+
+
+@hookspec
+def multinic_register_main_plugins() -> Sequence[MainPlugin]:  # type: ignore[empty-body]  # a spec has no body
+    """Offer the main plugins of this distribution.
+
+    Called: once per process, after all entry points have loaded.
+    Combined: all answers are kept, keyed by ``name``; of a repeated name the first distribution by name keeps it,
+        and the other is reported with both owners and left out.
+    Return: objects that hold no open resources; an empty sequence is a valid answer.
+    Raise: nothing; what a node lacks is reported by ``plan``, per node.
+    First used by: plugins/ipvlan.
+    """
+
+
+@hookspec
+def multinic_register_strategies() -> Sequence[AttachmentStrategy]:  # type: ignore[empty-body]  # the same
+    """Offer the attachment strategies of this distribution.
+
+    Called, combined, return, raise: as for ``multinic_register_main_plugins``.
+    First used by: plugins/policies.
+    """
+
+
+@hookspec
+def multinic_register_ipams() -> Sequence[Ipam]:  # type: ignore[empty-body]  # the same
+    """Offer the IPAMs of this distribution.
+
+    Called, combined, return, raise: as for ``multinic_register_main_plugins``.
+    First used by: multinic_core.ipam.
+    """

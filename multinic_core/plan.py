@@ -1,0 +1,206 @@
+"""The frozen values that deciding works on: what a node has, what a pod asks for, and the plan that answers it.
+
+Deciding is pure: ``select`` turns a :class:`SelectionRequest` and the node's :class:`Nic` values into a
+:class:`Selection`, an IPAM turns an :class:`AllocationRequest` and :class:`multinic_core.pools.Pool` values into
+:class:`Allocation` values, and a main plugin turns an :class:`AttachmentRequest` and a :class:`NodeView` into a
+:class:`Plan`. Only the daemon's applier touches the kernel; dry run, CHECK and undo read the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
+IPInterface: TypeAlias = IPv4Interface | IPv6Interface
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
+
+NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class PodReference:
+    """The pod that an attachment is for, as CNI_ARGS names it; fields are "" where the runtime did not say."""
+
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """One secondary NIC of this node: a candidate to become the parent of pod links."""
+
+    ifname: str
+    ifindex: int
+    mtu: int
+    """Bytes."""
+    mac_address: str = ""
+    link_kind: str = ""
+    """``IFLA_INFO_KIND``; "" for a physical NIC."""
+    up: bool = True
+    """Administratively up and with a carrier."""
+    addresses: tuple[IPInterface, ...] = ()
+    """Global-scope addresses in the kernel's order, primary first."""
+    vendor: str = ""
+    """PCI vendor id, four lower-case hex digits, or ""."""
+    product: str = ""
+    """PCI device id, four lower-case hex digits, or ""."""
+    pci_address: str = ""
+    """Such as ``0000:8a:00.0``, or ""."""
+
+    @property
+    def network(self) -> IPNetwork | None:
+        """The network of the first address (``netAddress`` of HostInterface), or None without an address."""
+        return self.addresses[0].network if self.addresses else None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """What a plugin may know of the node: its name and its secondary NICs."""
+
+    name: str
+    nics: Mapping[str, Nic]
+    """ifname to Nic, sorted by ifname."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRequest:
+    """What an attachment strategy is asked: which of the candidates does this pod get?"""
+
+    network: str
+    """Name of the MultiNicNetwork."""
+    pod: PodReference
+    nics: int | None = None
+    """How many NICs the pod asks for; None: as many as there are."""
+    masters: tuple[str, ...] = ()
+    """NICs asked for by ifname, in the pod's order; empty: any."""
+    device_class: str = ""
+    target: str = ""
+    """Bandwidth asked for, such as ``10Gbps``; the pod's word, else the network's, else ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A strategy's answer."""
+
+    chosen: tuple[str, ...]
+    """ifnames in the order in which the pod's links are numbered; a subset of the candidates without repeats."""
+    reasons: Mapping[str, str]
+    """ifname of every candidate to one phrase that says why it was taken or left."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationRequest:
+    """What an IPAM is asked: one address in the pool of each chosen NIC."""
+
+    parents: tuple[str, ...]
+    """ifnames of the chosen NICs, in the pod's order."""
+    static: tuple[IPInterface | IPAddress, ...] = ()
+    """Addresses the pod asks for; each belongs to the pool that contains it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """One address given: ``address`` is host ``index`` of ``pool``, for the pod's link on ``parent``."""
+
+    pool: str
+    """Name of the IPPool."""
+    parent: str
+    index: int
+    """Distance from the pool's network address."""
+    address: IPInterface
+    """With the prefix length of the interface block, so that the kernel adds the connected route."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """One link that a pod shall get."""
+
+    ifname: str
+    """Name inside the pod, such as ``net1-0``."""
+    parent: str
+    """ifname of the NIC on the node."""
+    addresses: tuple[IPInterface, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentRequest:
+    """One attachment, the CNI pair (container id, ifname), with its links chosen and addressed."""
+
+    container_id: str
+    ifname: str
+    """``CNI_IFNAME``, such as ``net1``."""
+    netns: str
+    """Path of the pod's network namespace."""
+    network: str
+    pod: PodReference
+    config: Mapping[str, Any]
+    """The main plugin's block of the netconf (``plugin``), with JSON types."""
+    links: tuple[LinkRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateLink:
+    """Make a link of ``link_kind`` on a parent of the node, inside the pod's network namespace, and set it up."""
+
+    ifname: str
+    link_kind: str
+    parent: str
+    """ifname of the parent on the node."""
+    parent_ifindex: int
+    mtu: int
+    """Bytes."""
+    attributes: Mapping[str, int] = field(default_factory=lambda: NO_ATTRIBUTES)
+    """``IFLA_INFO_DATA`` by the kernel's attribute name, such as ``IFLA_IPVLAN_MODE``."""
+    mac_address: str = ""
+    """"" lets the kernel choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddAddress:
+    """Give a pod link an address."""
+
+    ifname: str
+    address: IPInterface
+
+
+@dataclass(frozen=True, slots=True)
+class AddRoute:
+    """Add a route inside the pod through one of its links."""
+
+    dst: IPNetwork
+    ifname: str
+    gateway: IPAddress | None = None
+
+
+Step: TypeAlias = CreateLink | AddAddress | AddRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything one ADD does to the kernel, in order; undone by removing the links it makes."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def links(self) -> tuple[CreateLink, ...]:
+        return tuple(step for step in self.steps if isinstance(step, CreateLink))
+
+    @property
+    def addresses(self) -> tuple[AddAddress, ...]:
+        return tuple(step for step in self.steps if isinstance(step, AddAddress))
+
+    @property
+    def routes(self) -> tuple[AddRoute, ...]:
+        return tuple(step for step in self.steps if isinstance(step, AddRoute))
