@@ -1,0 +1,136 @@
+"""One User Mode Linux machine: its command line, its init script and its private folder.
+
+The guest's root file system is the host's (hostfs), seen with the rights of whoever started it; inside, that user is uid 0. What must be fast,
+private or is in the way on hostfs is laid over it: tmpfs on /run and /tmp (except the parts of them that the command needs: its working folder,
+its interpreter, the tools), proc, sysfs, devtmpfs, cgroup2 and bpffs.
+
+Mind: the guest caches what it has read, so a host file changed later may look unchanged inside.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..provision import tools
+from .mux import MTU, RING
+
+MODULES = ("ipv6", "af_packet", "veth", "bridge", "ipvlan", "macvlan", "8021q", "vrf", "dummy", "bonding")
+"""Loaded at boot; everything else loads when it is asked for, through the kernel's own module loader."""
+COVERED = ("/run", "/tmp")
+"""Folders that become tmpfs in the guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What to boot."""
+
+    folder: Path
+    """Private, existing; seen by the guest at the same path."""
+    memory_mb: int
+    keep: tuple[Path, ...]
+    """Host folders that stay visible where `COVERED` would hide them."""
+
+
+def command_line(machine: Machine, wire_descriptor: int, console_descriptor: int) -> list[str]:
+    """The User Mode Linux command; writes the init script and the module folder into the machine's folder.
+
+    `console_descriptor` gets the kernel's and init's messages, `wire_descriptor` is one end of a SEQPACKET socket pair.
+
+    Raises:
+        ToolMissingError: User Mode Linux or kmod is not there.
+    """
+    kernel = tools.find("linux.uml")
+    modules = _uml_modules(kernel)
+    (machine.folder / "lib").mkdir()
+    (machine.folder / "lib" / "modules").symlink_to(modules)
+    _write_script(machine.folder / "modprobe", [f'exec {_modprobe(machine)} "$@"'])
+    _write_script(machine.folder / "init", _init_lines(machine))
+    return [
+        str(kernel),
+        f"mem={machine.memory_mb}M",
+        "root=/dev/root",
+        "rootfstype=hostfs",
+        "rootflags=/",
+        "rw",
+        "quiet",
+        "loglevel=4",
+        "panic=-1",
+        f"uml_dir={machine.folder}",
+        "umid=uml",
+        "con=null",
+        f"con0=null,fd:{console_descriptor}",
+        "ssl=null",
+        f"vec0:transport=fd,fd={wire_descriptor},mtu={MTU},depth={RING}",
+        f"init={machine.folder / 'init'}",
+    ]
+
+
+def memory_folder(memory_mb: int, fallback: Path) -> Path:
+    """Where the guest's memory file goes: /dev/shm when it has the room, else `fallback` (slower, but never a bus error)."""
+    shared = Path("/dev/shm")  # noqa: S108 - the file is made and unlinked by User Mode Linux itself
+    try:
+        if os.access(shared, os.W_OK | os.X_OK) and shutil.disk_usage(shared).free > (memory_mb + 64) << 20:
+            return shared
+    except OSError:
+        pass
+    return fallback
+
+
+def _uml_modules(kernel: Path) -> Path:
+    """Debian installs ``bin/linux.uml`` and ``lib/uml/modules`` under one prefix, on the machine or unpacked."""
+    modules = kernel.parent.parent / "lib" / "uml" / "modules"
+    if not modules.is_dir():
+        raise tools.ToolMissingError(f"{modules} is missing beside {kernel}: unpack the Debian package user-mode-linux again")
+    return modules
+
+
+def _modprobe(machine: Machine) -> str:
+    return f"{shlex.quote(str(tools.find('modprobe')))} -d {shlex.quote(str(machine.folder))}"
+
+
+def _write_script(path: Path, lines: list[str]) -> None:
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o700)
+
+
+def _init_lines(machine: Machine) -> list[str]:
+    """The guest's init. It must not end (the kernel would panic), so it powers off after the agent, whatever became of it."""
+    environment = tools.environment()
+    lines = [
+        f"export PATH={shlex.quote(environment['PATH'])}",
+        f"export LD_LIBRARY_PATH={shlex.quote(environment['LD_LIBRARY_PATH'])}" if "LD_LIBRARY_PATH" in environment else "",
+        "mount -t proc proc /proc",
+        "mount -t sysfs sysfs /sys",
+        "mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null",
+        "mount -t bpf bpf /sys/fs/bpf 2>/dev/null",
+        "mkdir -p /dev/shm /dev/pts /dev/kept",
+        "mount -t tmpfs tmpfs /dev/shm",
+        "mount -t devpts devpts /dev/pts 2>/dev/null",
+        "ln -sf /proc/self/fd /dev/fd",
+    ]
+    covered = [path for path in machine.keep if any(path.is_relative_to(top) for top in COVERED)]
+    for number, path in enumerate(covered):
+        lines += [f"mkdir /dev/kept/{number}", f"mount --bind {shlex.quote(str(path))} /dev/kept/{number}"]
+    lines += [f"mount -t tmpfs -o mode={mode} tmpfs {top}" for top, mode in zip(COVERED, ("0755", "1777"), strict=True)]
+    for number, path in enumerate(covered):
+        quoted = shlex.quote(str(path))
+        lines += [f"mkdir -p {quoted}", f"mount --move /dev/kept/{number} {quoted}"]
+    # Loopback answers pings of ordinary sockets too, and lock files have their usual place.
+    lines += [
+        "mkdir -p /run/lock /run/netns",
+        f"echo {shlex.quote(str(machine.folder / 'modprobe'))} > /proc/sys/kernel/modprobe",
+        f"{_modprobe(machine)} -a {' '.join(MODULES)}",
+        _agent_command(machine),
+        "echo o > /proc/sysrq-trigger",
+        "while :; do sleep 60; done",
+    ]
+    return [line for line in lines if line]
+
+
+def _agent_command(machine: Machine) -> str:
+    package = Path(__file__).resolve().parent
+    code = f"import sys; sys.path.insert(0, {str(package.parent)!r}); from {package.name}.agent import main; main()"
+    return shlex.join([sys.executable, "-I", "-S", "-B", "-c", code, str(machine.folder / "order.json")])
