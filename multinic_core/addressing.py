@@ -31,7 +31,7 @@ def block(network: IPNetwork, bits: int, index: int) -> IPNetwork:
     if not 0 <= index < 1 << bits:
         raise ValueError(f"index {index} is not within the {1 << bits} blocks of {network}")
     base = int(network.network_address) + (index << (network.max_prefixlen - prefix_length))
-    return type(network)((base, prefix_length))  # type: ignore[return-value]  # the union's own constructor
+    return type(network)((base, prefix_length))
 
 
 def covers(outer: IPNetwork, inner: IPNetwork) -> bool:
@@ -137,7 +137,8 @@ def parse_blocks(subnet: str, interface_bits: int, host_bits: int, excludes: Seq
     if problems:
         raise ConfigError(*problems)
     return tuple(
-        Blocks(network, interface_bits, host_bits, tuple(e for e in parsed if overlaps(e, network))) for network in subnets
+        Blocks(network, interface_bits, host_bits, tuple(e for e in parsed if overlaps(e, network)))
+        for network in subnets
     )
 
 

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import pluggy
 from pydantic import BaseModel
 
-from multinic_core.pools import Pool
 from multinic_core.model import HostInterface, MultiNicNetwork
 from multinic_core.plan import (
     Allocation,
@@ -26,6 +25,7 @@ from multinic_core.plan import (
     Selection,
     SelectionRequest,
 )
+from multinic_core.pools import Pool
 
 PROJECT = "multinic"
 """Name of the pluggy project and of the entry-point group."""
@@ -51,8 +51,11 @@ class MainPlugin(Protocol):
     """``spec.plugin.type`` of the networks it serves."""
     link_kinds: frozenset[str]
     """Kinds of link that its plans create."""
-    args_model: type[BaseModel]
-    """Model of ``spec.plugin.args``, whose values arrive as strings; unknown keys are refused."""
+
+    @property
+    def args_model(self) -> type[BaseModel]:
+        """Model of ``spec.plugin.args``, whose values arrive as strings; unknown keys are refused."""
+        ...
 
     def network_config(self, network: MultiNicNetwork, nodes: Sequence[HostInterface]) -> NetworkConfig:
         """Turn a network's arguments into netconf JSON.

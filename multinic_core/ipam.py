@@ -46,7 +46,11 @@ def next_index(pool: Pool) -> int | None:
 
 
 def _with_prefix(address: IPAddress, prefix_length: int) -> IPInterface:
-    return ip_interface((int(address), prefix_length)) if address.version == 4 else ip_interface(f"{address}/{prefix_length}")
+    return (
+        ip_interface((int(address), prefix_length))
+        if address.version == 4
+        else ip_interface(f"{address}/{prefix_length}")
+    )
 
 
 def _allocation(pool: Pool, index: int) -> Allocation:
@@ -80,12 +84,19 @@ class MultiNicIpam:
         """
         by_parent = {parent: [pool for pool in pools if pool.parent == parent] for parent in request.parents}
         if missing := [parent for parent, own in by_parent.items() if not own]:
-            raise ConfigError(f"NICs {missing!r} have no address pool; pools are for {sorted({p.parent for p in pools})!r}")
+            raise ConfigError(
+                f"NICs {missing!r} have no address pool; pools are for {sorted({p.parent for p in pools})!r}"
+            )
         wanted: dict[str, IPAddress] = {}
         for asked in request.static:
             address = ip_address(asked.ip) if hasattr(asked, "ip") else asked
             pool = next(
-                (p for own in by_parent.values() for p in own if address.version == p.network.version and address in p.network),
+                (
+                    p
+                    for own in by_parent.values()
+                    for p in own
+                    if address.version == p.network.version and address in p.network
+                ),
                 None,
             )
             if pool is None or pool.name in wanted:
@@ -103,7 +114,7 @@ class MultiNicIpam:
         index = next_index(pool)
         if index is None:
             raise PoolExhaustedError(
-                f"pool {pool.name!r} ({pool.network}) of NIC {pool.parent!r} is full: {len(pool.held)} addresses are held"
+                f"pool {pool.name!r} ({pool.network}) of NIC {pool.parent!r} is full: {len(pool.held)} are held"
             )
         return _allocation(pool, index)
 

@@ -14,7 +14,6 @@ import trio
 from multinic_core.model.base import KubeObject, Resource
 
 M = TypeVar("M", bound=KubeObject)
-M_co = TypeVar("M_co", bound=KubeObject, covariant=True)
 
 
 class Key(NamedTuple):
@@ -27,16 +26,16 @@ class Key(NamedTuple):
 PatchKind = Literal["merge", "json", "apply"]
 
 
-class Store(Protocol[M_co]):
+class Store(Protocol[M]):
     """A local copy of the objects of one kind, kept current by list-then-watch.
 
     Reading never blocks and never calls the API. An object that does not fit its model is absent from ``get`` and
     ``list`` and named in ``invalid``.
     """
 
-    def get(self, name: str, namespace: str = "") -> M_co | None: ...
+    def get(self, name: str, namespace: str = "") -> M | None: ...
 
-    def list(self, namespace: str | None = None) -> list[M_co]:
+    def list(self, namespace: str | None = None) -> list[M]:
         """Objects sorted by (namespace, name); of all namespaces when None."""
         ...
 
@@ -64,7 +63,12 @@ class Kubernetes(Protocol):
     """The Kubernetes API, under trio. Every call is bounded and raises ``ApiError`` on failure."""
 
     def store(
-        self, resource: Resource[M], *, namespace: str = "", label_selector: str = "", field_selector: str = ""
+        self,
+        resource: Resource[M],
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
     ) -> Store[M]:
         """The store of these objects; the same arguments give the same store. Filled while ``serve`` runs."""
         ...
@@ -76,7 +80,12 @@ class Kubernetes(Protocol):
     async def get(self, resource: Resource[M], name: str, namespace: str = "") -> M: ...
 
     async def list(
-        self, resource: Resource[M], *, namespace: str = "", label_selector: str = "", field_selector: str = ""
+        self,
+        resource: Resource[M],
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
     ) -> list[M]: ...
 
     async def create(self, resource: Resource[M], body: M | Mapping[str, Any]) -> M: ...
@@ -111,8 +120,6 @@ class Kubernetes(Protocol):
         """
         ...
 
-    async def delete(
-        self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None
-    ) -> None:
+    async def delete(self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None) -> None:
         """Delete one object, only if it has this ``uid`` when one is given. What is already gone is no error."""
         ...

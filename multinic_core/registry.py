@@ -138,21 +138,32 @@ def _unregister(manager: pluggy.PluginManager, name: str) -> None:
 def _report(registry: Registry, owner: Owner, cause: str) -> None:
     problem = Problem(owner.distribution, owner.entry_point, cause)
     registry.problems.append(problem)
-    logger.error("plugin left out", extra={"plugin": owner.entry_point, "distribution": owner.distribution, "cause": cause})
+    logger.error(
+        "plugin left out",
+        extra={"plugin": owner.entry_point, "distribution": owner.distribution, "cause": cause},
+    )
 
 
 def _collect(registry: Registry, register: Register[T], owner: Owner, hook: Callable[[], Iterable[T]]) -> None:
     try:
         offered = list(hook())
-    except Exception as error:  # noqa: BLE001  # a foreign plugin may raise anything
-        _report(registry, owner, f"its {register.title}s left out, the hook raised {type(error).__name__}: {error}")
+    except Exception as error:  # a foreign plugin may raise anything
+        _report(
+            registry,
+            owner,
+            f"its {register.title}s left out, the hook raised {type(error).__name__}: {error}",
+        )
         return
     for item in offered:
         name = getattr(item, "name", None)
         if not isinstance(name, str) or not name:
             _report(registry, owner, f"{register.title} {item!r} left out, its name is {name!r}")
         elif name in register:
-            _report(registry, owner, f"{register.title} {name!r} left out, {register.owners[name]} offers it already")
+            _report(
+                registry,
+                owner,
+                f"{register.title} {name!r} left out, {register.owners[name]} offers it already",
+            )
         else:
             register.objects[name] = item
             register.owners[name] = owner

@@ -1,7 +1,7 @@
 """What a CNI executable prints: results in the shape of each version, and error JSON.
 
-Source: CNI specification 1.1.0, section 5; 0.3.x and 0.4.0 add ``ips[].version`` and know no ``mtu``, ``socketPath`` and
-``pciID`` of interfaces (those came with 1.1.0).
+Source: CNI specification 1.1.0, section 5. 0.3.x and 0.4.0 add ``ips[].version``; ``mtu``, ``socketPath`` and ``pciID``
+of interfaces came with 1.1.0.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -20,6 +20,8 @@ from multinic_core.model.base import (
 
 MULTI_NIC_IPAM = "multi-nic-ipam"
 """``ipam.type`` of the built-in IPAM, which gives one address per NIC out of computed pools."""
+CIDR_PATTERN = r"[0-9a-fA-F.:]+/[0-9]{1,3}"
+"""Loose: tells a network from a name; the arithmetic is checked where the blocks are computed."""
 
 
 class Dns(JsonModel):
@@ -55,9 +57,12 @@ class AttachPolicy(JsonModel):
 
 
 class MultiNicNetworkSpec(JsonModel):
-    subnet: str | None = None
-    """Pod subnet of the whole network in CIDR form; two, separated by a comma, for dual stack. Empty: the NICs' own subnets."""
-    master_nets: list[str] | None = None
+    subnet: str | None = Field(default=None, pattern=f"^({CIDR_PATTERN}(\\s*,\\s*{CIDR_PATTERN})?)?$")
+    """Pod subnet of the whole network in CIDR form; two, separated by a comma, for dual stack.
+
+    Empty: the NICs' own subnets.
+    """
+    master_nets: list[Annotated[str, Field(pattern=f"^{CIDR_PATTERN}$")]] | None = None
     """Networks of the NICs that form the pool, in the order of their interface indexes; empty: all discovered."""
     ipam: str
     """IPAM block of the netconf, as JSON text."""

@@ -1,0 +1,53 @@
+"""Reading a plugin's arguments: strings in ``spec.plugin.args``, JSON values in the netconf, one model for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from multinic_core.errors import ConfigError
+
+
+class PluginArgs(BaseModel):
+    """Base of the argument models of main plugins; field names are the keys that users write."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+A = TypeVar("A", bound=PluginArgs)
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys that a model accepts, sorted."""
+    return sorted(field.alias or name for name, field in model.model_fields.items())
+
+
+def read_args(model: type[A], values: Mapping[str, Any], path: str = "spec.plugin.args") -> A:
+    """The arguments a user wrote.
+
+    Raises:
+        ConfigError: every unknown key and every value that does not fit, each with its field path.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(
+            *(
+                f"{path}.{fault['loc'][0]}: unknown argument, expected one of {keys_of(model)!r}"
+                if fault["type"] == "extra_forbidden"
+                else f"{path}.{'.'.join(map(str, fault['loc']))}: found {fault['input']!r}: {fault['msg']}"
+                for fault in error.errors()
+            )
+        ) from error
+
+
+def read_plugin_block(model: type[A], block: Mapping[str, Any]) -> A:
+    """The arguments in a netconf's ``plugin`` block; keys of CNI itself and of other generations are passed over.
+
+    Raises:
+        ConfigError: a value does not fit, with its field path.
+    """
+    known = set(keys_of(model))
+    return read_args(model, {key: value for key, value in block.items() if key in known}, "plugin")
