@@ -1,0 +1,41 @@
+"""``python -m multinic_lab.kernel.kernel_tests [PYTEST ARGUMENTS]``: the kernel tests that this machine's kernel cannot run, in the lab kernel.
+
+One pytest process in one guest runs all of them; its report is shown as it comes. A guest in which no test runs is a failure.
+"""
+
+import os
+import subprocess
+import sys
+
+from .guest import run_in_guest
+from .placement import NATIVE_KINDS
+from .probe import native_link_kinds
+
+FOLDER = "tests/kernel"
+MEMORY_MB = 2048
+TIMEOUT_SECONDS = 1800.0
+NO_TESTS = 5
+"""pytest's exit status when nothing was selected. Source: pytest.ExitCode.NO_TESTS_COLLECTED."""
+
+
+def main(arguments: list[str]) -> int:
+    """0 when every such test passed, or when there is none because this kernel runs them all."""
+    os.environ[NATIVE_KINDS] = ",".join(sorted(native_link_kinds()))
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", FOLDER, *arguments]
+    listing = subprocess.run([*pytest, "--collect-only", "-q"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if listing.returncode == NO_TESTS:
+        sys.stdout.write("kernel tests: this machine's kernel runs them all\n")
+        return 0
+    if listing.returncode:
+        sys.stdout.write(listing.stdout + listing.stderr)
+        return listing.returncode
+    sys.stdout.write("kernel tests in the lab kernel (this machine's kernel lacks a link kind or a right they need):\n")
+    sys.stdout.flush()
+    status = run_in_guest(pytest, memory_mb=MEMORY_MB, timeout_seconds=TIMEOUT_SECONDS)
+    if status:
+        sys.stdout.write(f"kernel tests in the lab kernel failed with status {status}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
