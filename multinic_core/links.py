@@ -34,7 +34,7 @@ def plan_child_links(
         parent = node.nics.get(link.parent)
         if parent is None:
             problems.append(
-                f"{link_kind} {link.ifname!r}: node {node.name!r} has no NIC {link.parent!r}, only {sorted(node.nics)!r}"
+                f"{link_kind} {link.ifname!r}: no NIC {link.parent!r} on {node.name!r}, found {sorted(node.nics)!r}"
             )
             continue
         if mtu is not None and not MIN_MTU <= mtu <= parent.mtu:

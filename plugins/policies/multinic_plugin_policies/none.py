@@ -17,7 +17,7 @@ class NoPreference:
 
         Raises:
             SelectionError: ``class`` or ``target`` is asked for, which this strategy cannot honour; a NIC named is not
-                among the candidates or named twice; more NICs are asked for than there are.
+                among the candidates or named twice; more NICs are asked for than there are, or there are none.
         """
         for argument, value in (("class", request.device_class), ("target", request.target)):
             if value:
@@ -30,12 +30,14 @@ class NoPreference:
             raise SelectionError(f"network {request.network!r}: masters {unknown!r} are not among its NICs {offered!r}")
         if len(set(request.masters)) < len(request.masters):
             raise SelectionError(f"network {request.network!r}: masters {list(request.masters)!r} name a NIC twice")
+        if not offered:
+            raise SelectionError(f"network {request.network!r}: this node has no NIC of it")
         eligible = list(request.masters) or offered
         wanted = request.nics or len(eligible)
         if wanted > len(eligible):
             among = "masters" if request.masters else "NICs"
             raise SelectionError(
-                f"network {request.network!r}: {wanted} NICs asked for, this node has {len(eligible)} {among}: {eligible!r}"
+                f"network {request.network!r}: {wanted} NICs asked for, found {len(eligible)} {among}: {eligible!r}"
             )
         chosen = tuple(eligible[:wanted])
         return Selection(chosen, {ifname: _reason(ifname, chosen, request) for ifname in offered})

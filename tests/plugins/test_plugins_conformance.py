@@ -1,0 +1,44 @@
+"""Our own plugins keep the contract that foreign ones are held to."""
+
+import pytest
+
+from multinic_core import load_plugins
+from multinic_core.testing import check_ipam, check_main_plugin, check_strategy
+
+REGISTRY = load_plugins()
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        pytest.param("ipvlan", {}, id="ipvlan-defaults"),
+        pytest.param("ipvlan", {"mode": "l3", "flag": "vepa", "mtu": "1400"}, id="ipvlan-all"),
+        pytest.param("macvlan", {}, id="macvlan-defaults"),
+        pytest.param("macvlan", {"mode": "passthru", "mtu": "1280"}, id="macvlan-all"),
+    ],
+)
+def test_main_plugin_conforms(name, args):
+    """Each main plugin passes the conformance function with and without arguments."""
+    check_main_plugin(REGISTRY.main_plugins[name], args)
+
+
+def test_every_main_plugin_is_covered():
+    """A main plugin that is added is also held to the contract here."""
+    assert sorted(REGISTRY.main_plugins.objects) == ["ipvlan", "macvlan"]
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY.strategies.objects))
+def test_strategy_conforms(name):
+    """Each strategy passes the conformance function."""
+    check_strategy(REGISTRY.strategies[name])
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY.ipams.objects))
+def test_ipam_conforms(name):
+    """Each IPAM passes the conformance function."""
+    check_ipam(REGISTRY.ipams[name])
+
+
+def test_no_plugin_is_left_out():
+    """All of our distributions load."""
+    assert REGISTRY.problems == []
