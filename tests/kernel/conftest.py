@@ -1,7 +1,7 @@
-"""Every kernel test runs in exactly one kernel: here when this kernel can, else in the lab kernel. None is skipped."""
+"""Every kernel test runs in exactly one kernel: here when this kernel can, else in the lab kernel. None is
+skipped."""
 
 import pytest
-
 from multinic_lab.kernel.placement import in_lab_kernel, native_kinds, runs_natively
 
 ELSEWHERE = pytest.StashKey[int]()

@@ -1,7 +1,9 @@
-"""The guest's side: started by the guest's init, runs the one command it is told to and carries bytes between the two kernels.
+"""The guest's side: started by the guest's init, runs the one command it is told to and carries bytes between
+the two kernels.
 
-It sits in a network namespace of its own with the wire's device, so the guest's main namespace holds nothing but ``lo``. Processes of the guest
-reach it on the unix socket `SOCKET`, see `link`. Standard library only: it starts in a fifth of a second where a full environment takes two.
+It sits in a network namespace of its own with the wire's device, so the guest's main namespace holds nothing
+but ``lo``. Processes of the guest reach it on the unix socket `SOCKET`, see `link`. Standard library only: it
+starts in a fifth of a second where a full environment takes two.
 """
 
 import contextlib
@@ -47,7 +49,8 @@ class Agent:
         self._start(order)
 
     def run(self) -> None:
-        """Serve until the command has ended and the host has acknowledged everything. Raises EOFError when the host is gone."""
+        """Serve until the command has ended and the host has acknowledged everything. Raises EOFError when
+        the host is gone."""
         while not self._finished():
             self.relay.step(0.5 if self._ended_at is None else 0.02)
         assert self._command is not None
@@ -80,7 +83,8 @@ class Agent:
                 cwd=order["cwd"],
                 env=order["env"],
                 start_new_session=True,
-                # The command belongs in the main network namespace; this process is in the wire's. It has one thread.
+                # The command belongs in the main network namespace; this process is in the wire's. It has one
+                # thread.
                 preexec_fn=lambda: rtnetlink.enter_network(INIT_NETWORK),
             )
         except (OSError, subprocess.SubprocessError) as error:
@@ -128,7 +132,8 @@ def _connect(target: str) -> socket.socket | int:
 
 
 def _enter_wire_network() -> None:
-    """Move this process and the wire's device into a fresh network namespace; bring ``lo`` up in the main one."""
+    """Move this process and the wire's device into a fresh network namespace; bring ``lo`` up in the main
+    one."""
     rtnetlink.set_up("lo")
     rtnetlink.unshare_network()
     own = os.getpid()

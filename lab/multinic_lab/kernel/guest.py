@@ -1,6 +1,5 @@
 """Trio's view of a guest: start it, read its output, speak with sockets in it, and be sure it ends."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,8 @@ END_SECONDS = 30.0
 
 
 class Guest:
-    """A running guest. `output` is the command's standard output as bytes; its standard error is this process's own."""
+    """A running guest. `output` is the command's standard output as bytes; its standard error is this
+    process's own."""
 
     def __init__(self, process: trio.Process, control: Path) -> None:
         self._process, self._control = process, control
@@ -25,13 +25,15 @@ class Guest:
         self.output: trio.abc.ReceiveStream = process.stdout
 
     async def connect(self, path: str) -> trio.SocketStream:
-        """Connect to the unix socket at `path` in the guest. The stream ends at once when nobody listens there."""
+        """Connect to the unix socket at `path` in the guest. The stream ends at once when nobody listens
+        there."""
         stream = await trio.open_unix_socket(str(self._control))
         await stream.send_all(f"unix:{path}\n".encode())
         return stream
 
     async def wait(self) -> int:
-        """The command's exit status once it has ended: 128 + number for a signal, 124 for time up, 125 for a failed guest."""
+        """The command's exit status once it has ended: 128 + number for a signal, 124 for time up, 125 for a
+        failed guest."""
         return await self._process.wait()
 
     def terminate(self) -> None:
@@ -49,10 +51,12 @@ async def open_guest(
     timeout_seconds: float = 600.0,
     keep: Sequence[Path] = (),
 ) -> AsyncIterator[Guest]:
-    """Boot a guest that runs `argv` (in `cwd`, with `env` over the tools' environment) until the block or the command ends.
+    """Boot a guest that runs `argv` (in `cwd`, with `env` over the tools' environment) until the block or the
+    command ends.
 
-    Leaving the block, by whatever way, ends the command and the guest before it returns. The guest also ends when this process dies.
-    The command may not have started yet when the block begins; connections wait until somebody listens only if the caller retries.
+    Leaving the block, by whatever way, ends the command and the guest before it returns. The guest also ends
+    when this process dies. The command may not have started yet when the block begins; connections wait until
+    somebody listens only if the caller retries.
 
     Raises:
         ToolMissingError: User Mode Linux or kmod is missing.
@@ -71,6 +75,10 @@ async def open_guest(
             env=tools.environment() | dict(env or {}),
         )
         try:
+            # The supervisor listens before it boots; a process that ended instead shows in `wait`.
+            with trio.fail_after(END_SECONDS):
+                while not await trio.Path(control).exists() and process.poll() is None:
+                    await trio.sleep(0.01)
             yield Guest(process, control)
         finally:
             with trio.CancelScope(shield=True):
@@ -105,13 +113,6 @@ async def _discard(stream: trio.abc.ReceiveStream) -> None:
 def run_in_guest(argv: Sequence[str], *, memory_mb: int = 1024, timeout_seconds: float = 600.0) -> int:
     """Run `argv` in a guest here and now, output to ours; its exit status (as `Guest.wait`). Blocking."""
     command = [sys.executable, "-m", "multinic_lab.kernel", f"--memory={memory_mb}", f"--timeout={timeout_seconds}"]
-    return subprocess.run([*command, "--", *argv], stdin=subprocess.DEVNULL, env=tools.environment(), check=False).returncode
-
-
-def kept_folders(*more: Path) -> tuple[Path, ...]:
-    """Folders a command needs even where the guest covers them: this program, its interpreter, the tools, and `more`."""
-    wanted = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2], *more}
-    wanted |= {Path(entry).resolve() for entry in sys.path if entry and os.path.isdir(entry)}  # noqa: PTH112 - a plain test
-    wanted |= set(tools.folders())
-    ordered = sorted(path.resolve() for path in wanted)
-    return tuple(path for path in ordered if not any(path != other and path.is_relative_to(other) for other in ordered))
+    return subprocess.run(
+        [*command, "--", *argv], stdin=subprocess.DEVNULL, env=tools.environment(), check=False
+    ).returncode

@@ -1,6 +1,8 @@
-"""``python -m multinic_lab.kernel.kernel_tests [PYTEST ARGUMENTS]``: the kernel tests that this machine's kernel cannot run, in the lab kernel.
+"""``python -m multinic_lab.kernel.kernel_tests [PYTEST ARGUMENTS]``: the kernel tests that this machine's
+kernel cannot run, in the lab kernel.
 
-One pytest process in one guest runs all of them; its report is shown as it comes. A guest in which no test runs is a failure.
+One pytest process in one guest runs all of them; its report is shown as it comes. A guest in which no test
+runs is a failure.
 """
 
 import os
@@ -22,7 +24,9 @@ def main(arguments: list[str]) -> int:
     """0 when every such test passed, or when there is none because this kernel runs them all."""
     os.environ[NATIVE_KINDS] = ",".join(sorted(native_link_kinds()))
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", FOLDER, *arguments]
-    listing = subprocess.run([*pytest, "--collect-only", "-q"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    listing = subprocess.run(
+        [*pytest, "--collect-only", "-q"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if listing.returncode == NO_TESTS:
         sys.stdout.write("kernel tests: this machine's kernel runs them all\n")
         return 0

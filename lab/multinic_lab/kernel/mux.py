@@ -2,12 +2,16 @@
 
 The wire carries whole frames in order (a packet socket on each side of a UML ``vec`` device). On top of it:
 
-* **Link**: every frame has a sequence number; at most ``LINK_WINDOW`` frames are unacknowledged, so no queue on the way can overflow.
-  A gap in the numbers means that a frame was lost and raises `LinkError`: there is no silent damage.
-* **Streams**: numbered byte streams, opened by either side towards a target such as ``tcp:6443``. Each direction may have
-  ``STREAM_WINDOW`` bytes on the way; the reader gives credit back as it consumes, so one stalled reader never stops the others.
+* **Link**: every frame has a sequence number; at most ``LINK_WINDOW`` frames are unacknowledged, so no queue
+  on the way can overflow. A gap in the numbers means that a frame was lost and raises `LinkError`: there is
+  no silent damage.
+* **Streams**: numbered byte streams, opened by either side towards a target such as ``tcp:6443``. Each
+  direction may have
+  ``STREAM_WINDOW`` bytes on the way; the reader gives credit back as it consumes, so one stalled reader never
+  stops the others.
 
-Everything here is pure: bytes in, records and bytes out, standard library only (the guest side runs without a virtual environment).
+Everything here is pure: bytes in, records and bytes out, standard library only (the guest side runs without a
+virtual environment).
 """
 
 import collections
@@ -15,7 +19,8 @@ import struct
 from typing import NamedTuple
 
 HEADER = struct.Struct("!IIBxHI")
-"""Sequence number, acknowledged up to (exclusive), kind, payload bytes, stream. A length is sent since Ethernet may pad."""
+"""Sequence number, acknowledged up to (exclusive), kind, payload bytes, stream. A length is sent since
+Ethernet may pad."""
 MAX_PAYLOAD = 15_360
 """Bytes of payload in one frame; with both headers it fits the device's MTU of `MTU` bytes."""
 MTU = 16_000
@@ -33,7 +38,8 @@ class LinkError(Exception):
 
 
 class Record(NamedTuple):
-    """One message: `kind` is one of the constants above, `stream` is 0 for messages about the guest as a whole."""
+    """One message: `kind` is one of the constants above, `stream` is 0 for messages about the guest as a
+    whole."""
 
     kind: int
     stream: int
@@ -43,7 +49,8 @@ class Record(NamedTuple):
 class Link:
     """Numbers, acknowledges and windows the frames of one side.
 
-    Call `queue` to send a record, then put every frame that `next_frame` gives on the wire; hand every arriving frame to `receive`.
+    Call `queue` to send a record, then put every frame that `next_frame` gives on the wire; hand every
+    arriving frame to `receive`.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,9 @@
-"""Which kernel runs which kernel test: one rule for the native run and for the run in the lab kernel, so that every test has exactly one place.
+"""Which kernel runs which kernel test: one rule for the native run and for the run in the lab kernel, so that
+every test has exactly one place.
 
-The rule reads the test's markers: ``link_kind("ipvlan", …)`` names kinds of link, ``needs_root`` the right to make network namespaces.
-The lab kernel's run is told by the environment what the native kernel could do, since it cannot ask it any more.
+The rule reads the test's markers: ``link_kind("ipvlan", …)`` names kinds of link, ``needs_root`` the right to
+make network namespaces. The lab kernel's run is told by the environment what the native kernel could do,
+since it cannot ask it any more.
 """
 
 import os
@@ -27,10 +29,12 @@ def native_kinds() -> frozenset[str]:
 
 
 def runs_natively(kinds: Iterable[str], needs_root: bool, native: frozenset[str]) -> bool:
-    """True when the machine's own kernel can run a test of these markers; `native` is empty when it makes no namespaces.
+    """True when the machine's own kernel can run a test of these markers; `native` is empty when it makes no
+    namespaces.
 
     Raises:
-        ValueError: a kind that nobody probes, which would silently send the test to the lab kernel on every machine.
+        ValueError: a kind that nobody probes, which would silently send the test to the lab kernel on every
+        machine.
     """
     wanted = frozenset(kinds)
     if unknown := wanted - KINDS.keys():

@@ -1,7 +1,7 @@
 """Which kinds of link this kernel makes for this caller: tried, not guessed.
 
-A child process makes a network namespace of its own, tries every kind in it and prints the ones that worked; the namespace goes with the child.
-The caller's namespace is never touched.
+A child process makes a network namespace of its own, tries every kind in it and prints the ones that worked;
+the namespace goes with the child. The caller's namespace is never touched.
 """
 
 import functools
@@ -39,7 +39,8 @@ KINDS: dict[str, tuple[bool, list[Attribute] | None]] = {
 
 @functools.cache
 def native_link_kinds() -> frozenset[str]:
-    """The kinds of `KINDS` this kernel makes for this caller; empty when the caller cannot make network namespaces.
+    """The kinds of `KINDS` this kernel makes for this caller; empty when the caller cannot make network
+    namespaces.
 
     The first call starts a child (some 50 ms); later ones are free.
 
@@ -68,7 +69,8 @@ def _probe() -> list[str]:
         return []
     found = []
     for number, (kind, (needs_parent, data)) in enumerate(sorted(KINDS.items())):
-        # One parent carries either ipvlan or macvlan links, so each kind that needs a parent is tried on a fresh one.
+        # One parent carries either ipvlan or macvlan links, so each kind that needs a parent is tried on a
+        # fresh one.
         parent = f"p{number}" if needs_parent else None
         if parent and not (_makes("veth", parent) or _makes("dummy", parent)):
             continue

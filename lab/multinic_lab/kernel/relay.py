@@ -1,7 +1,8 @@
 """Byte streams between local file descriptors and the other kernel: the event loop both sides run.
 
-A `Relay` owns the wire and a set of channels. A channel joins one local descriptor (a TCP connection, a unix connection, a pipe) to one stream.
-`step` waits for readiness once and moves what can be moved; nothing here blocks for longer than its timeout. Only the standard library.
+A `Relay` owns the wire and a set of channels. A channel joins one local descriptor (a TCP connection, a unix
+connection, a pipe) to one stream. `step` waits for readiness once and moves what can be moved; nothing here
+blocks for longer than its timeout. Only the standard library.
 """
 
 import errno
@@ -21,7 +22,8 @@ _BUSY_WAIT_SECONDS = 0.002
 class Channel:
     """One stream joined to one descriptor.
 
-    `sock` is set for sockets (both directions); for a pipe only `fd` is, and `mode` says which direction it has ("r", "w" or "rw").
+    `sock` is set for sockets (both directions); for a pipe only `fd` is, and `mode` says which direction it
+    has ("r", "w" or "rw").
     """
 
     def __init__(self, stream: int, fd: int, sock: socket.socket | None, mode: str) -> None:
@@ -47,8 +49,8 @@ class Channel:
 class Relay:
     """The loop of one side. `first_stream` is 1 on the host and 2 in the guest, so that numbers never clash.
 
-    `connect(target)` returns a non-blocking socket (perhaps still connecting) or a writable descriptor, or raises OSError;
-    `on_record` gets every record that is not about a stream.
+    `connect(target)` returns a non-blocking socket (perhaps still connecting) or a writable descriptor, or
+    raises OSError; `on_record` gets every record that is not about a stream.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Relay:
         self._next_stream = first_stream
         self._selector = selectors.DefaultSelector()
         self._selector.register(wire.sock, selectors.EVENT_READ)
+        self.hold = False
+        """While True nothing is sent: the other side does not listen yet, and the wire would lose it."""
         self._wire_blocked = False
         self._held: bytes | None = None
 
@@ -75,7 +79,8 @@ class Relay:
         self._selector.unregister(fileobj)
 
     def open(self, target: str, local: socket.socket | int) -> None:
-        """Join `local` (a connected socket, or a descriptor to read) to `target` on the other side; `local` is ours from now on."""
+        """Join `local` (a connected socket, or a descriptor to read) to `target` on the other side; `local`
+        is ours from now on."""
         stream, self._next_stream = self._next_stream, self._next_stream + 2
         self.link.queue(OPEN, stream, target.encode())
         self._settle(self._add(stream, local, "r"))
@@ -86,7 +91,8 @@ class Relay:
         return any(channel.sock is None for channel in self.channels.values())
 
     def drain_outputs(self) -> None:
-        """Write what is still held for pipes, waiting for their readers; for the end, when the wire is gone already."""
+        """Write what is still held for pipes, waiting for their readers; for the end, when the wire is gone
+        already."""
         for channel in [channel for channel in self.channels.values() if channel.sock is None]:
             while channel.pending and self.channels.get(channel.stream) is channel:
                 self._write(channel)
@@ -114,7 +120,7 @@ class Relay:
 
     def _flush(self) -> None:
         self._wire_blocked = False
-        while (frame := self._peek()) is not None:
+        while not self.hold and (frame := self._peek()) is not None:
             if not self._wire.send(frame):
                 self._wire_blocked = True
                 return
@@ -226,7 +232,8 @@ class Relay:
             channel.consumed = 0
 
     def _settle(self, channel: Channel) -> None:
-        """Bring the selector and the half-closed state in line with what the channel now wants; close it when both halves are done."""
+        """Bring the selector and the half-closed state in line with what the channel now wants; close it when
+        both halves are done."""
         if self.channels.get(channel.stream) is not channel:
             return
         if channel.peer_finished and channel.write_open and not channel.pending and not channel.connecting:

@@ -1,6 +1,8 @@
-"""The few rtnetlink requests the lab kernel needs before any library is there: make a link, move it, set it up.
+"""The few rtnetlink requests the lab kernel needs before any library is there: make a link, move it, set it
+up.
 
-Standard library only, synchronous, on the network namespace of the calling thread. Source: linux/rtnetlink.h, linux/if_link.h.
+Standard library only, synchronous, on the network namespace of the calling thread. Source: linux/rtnetlink.h,
+linux/if_link.h.
 """
 
 import ctypes
@@ -20,7 +22,8 @@ Attribute = tuple[int, "bytes | list[Attribute]"]
 
 
 def unshare_network() -> None:
-    """Give the calling thread a fresh network namespace. Raises OSError where the kernel or the rights forbid it."""
+    """Give the calling thread a fresh network namespace. Raises OSError where the kernel or the rights forbid
+    it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET):
         number = ctypes.get_errno()

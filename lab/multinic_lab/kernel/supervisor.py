@@ -1,8 +1,10 @@
-"""The host's side: boots the guest, runs the command in it, relays its output and connections, and ends it without fail.
+"""The host's side: boots the guest, runs the command in it, relays its output and connections, and ends it
+without fail.
 
-It is a process of its own (``python -m multinic_lab.kernel -- COMMAND``), single-threaded, and behaves as the command itself would: the same
-output, the same exit status; SIGTERM and SIGINT are passed on. The guest ends when the command ends, when the time is up, when this process is
-told to stop, when its parent goes away, and (by the kernel's parent-death signal) when this process is killed.
+It is a process of its own (``python -m multinic_lab.kernel -- COMMAND``), single-threaded, and behaves as the
+command itself would: the same output, the same exit status; SIGTERM and SIGINT are passed on. The guest ends
+when the command ends, when the time is up, when this process is told to stop, when its parent goes away, and
+(by the kernel's parent-death signal) when this process is killed.
 """
 
 import contextlib
@@ -28,8 +30,6 @@ from .wire import Wire
 
 BOOT_SECONDS = 60.0
 """A guest that has not said hello by then is broken (it takes about 2)."""
-STOP_SECONDS = 10.0
-"""What the command gets between SIGTERM and the end of the guest."""
 POWER_OFF_SECONDS = 5.0
 TIMED_OUT = 124
 """Exit status when the time was up. Source: timeout(1)."""
@@ -48,6 +48,9 @@ class Order:
     cwd: Path
     memory_mb: int = 1024
     timeout_seconds: float = 600.0
+    """Counted from the command's start."""
+    stop_seconds: float = 10.0
+    """What the command gets between SIGTERM and the end of the guest."""
     control: Path | None = None
     """Unix socket to listen on for connections into the guest, see `Guest.connect`."""
     keep: tuple[Path, ...] = field(default=())
@@ -59,7 +62,7 @@ class Supervisor:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._status: int | None = None
-        self._started = False
+        self._started_at: float | None = None
         self._stop_requested = False
 
     def run(self) -> int:
@@ -74,6 +77,7 @@ class Supervisor:
                 process = self._boot(folder, theirs, console.fileno())
             undo.callback(_end, process)
             relay = Relay(Wire(ours), 1, _connect, self._on_record)
+            relay.hold = True
             self._relay = relay
             if self._order.control is not None:
                 self._listen(self._order.control, undo)
@@ -88,7 +92,7 @@ class Supervisor:
                 relay.drain_outputs()
                 status = self._status
             else:
-                if status == GUEST_FAILED and not self._started:
+                if status == GUEST_FAILED and self._started_at is None:
                     self._failed(f"it did not boot within {BOOT_SECONDS:.0f} s", console)
             if self._status is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -121,8 +125,7 @@ class Supervisor:
 
     def _serve(self, process: subprocess.Popen[bytes]) -> int:
         parent = os.getppid()
-        now = time.monotonic()
-        boot_deadline, deadline = now + BOOT_SECONDS, now + BOOT_SECONDS + self._order.timeout_seconds
+        boot_deadline = time.monotonic() + BOOT_SECONDS
         stop_deadline: float | None = None
         result: int | None = None
         while True:
@@ -134,17 +137,17 @@ class Supervisor:
                 return result if result is not None else self._status
             if process.poll() is not None and self._status is None:
                 raise EOFError(f"its process ended with status {process.returncode}")
-            if not self._started and now > boot_deadline:
+            if self._started_at is None and now > boot_deadline:
                 return GUEST_FAILED
             if stop_deadline is None:
-                if now > deadline:
+                if self._started_at is not None and now > self._started_at + self._order.timeout_seconds:
                     result = TIMED_OUT
                     sys.stderr.write(f"lab kernel: the time of {self._order.timeout_seconds:.0f} s is up\n")
                 elif self._stop_requested or os.getppid() != parent:
                     result = 128 + signal.SIGTERM
                 else:
                     continue
-                stop_deadline = now + (STOP_SECONDS if self._started else 0)
+                stop_deadline = now + (self._order.stop_seconds if self._started_at is not None else 0)
                 self._relay.link.queue(SIGNAL, 0, str(int(signal.SIGTERM)).encode())
             elif now > stop_deadline:
                 assert result is not None
@@ -152,7 +155,8 @@ class Supervisor:
 
     def _on_record(self, record: Record) -> None:
         if record.kind == HELLO:
-            self._started = True
+            self._started_at = time.monotonic()
+            self._relay.hold = False
         elif record.kind == EXIT:
             code = int(record.payload)
             self._status = code if code >= 0 else 128 - code
@@ -202,7 +206,8 @@ def _connect(target: str) -> socket.socket | int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the guest: SIGTERM makes User Mode Linux stop its own helpers; what is left after a second is killed."""
+    """End the guest: SIGTERM makes User Mode Linux stop its own helpers; what is left after a second is
+    killed."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             process.send_signal(number)

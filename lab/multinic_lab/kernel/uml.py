@@ -1,8 +1,9 @@
 """One User Mode Linux machine: its command line, its init script and its private folder.
 
-The guest's root file system is the host's (hostfs), seen with the rights of whoever started it; inside, that user is uid 0. What must be fast,
-private or is in the way on hostfs is laid over it: tmpfs on /run and /tmp (except the parts of them that the command needs: its working folder,
-its interpreter, the tools), proc, sysfs, devtmpfs, cgroup2 and bpffs.
+The guest's root file system is the host's (hostfs), seen with the rights of whoever started it; inside, that
+user is uid 0. What must be fast, private or is in the way on hostfs is laid over it: tmpfs on /run and /tmp
+(except the parts of them that the command needs: its working folder, its interpreter, the tools), proc,
+sysfs, devtmpfs, cgroup2 and bpffs.
 
 Mind: the guest caches what it has read, so a host file changed later may look unchanged inside.
 """
@@ -19,7 +20,7 @@ from .mux import MTU, RING
 
 MODULES = ("ipv6", "af_packet", "veth", "bridge", "ipvlan", "macvlan", "8021q", "vrf", "dummy", "bonding")
 """Loaded at boot; everything else loads when it is asked for, through the kernel's own module loader."""
-COVERED = ("/run", "/tmp")
+COVERED = ("/run", "/tmp")  # noqa: S108 - mount points of the guest
 """Folders that become tmpfs in the guest."""
 
 
@@ -37,7 +38,8 @@ class Machine:
 def command_line(machine: Machine, wire_descriptor: int, console_descriptor: int) -> list[str]:
     """The User Mode Linux command; writes the init script and the module folder into the machine's folder.
 
-    `console_descriptor` gets the kernel's and init's messages, `wire_descriptor` is one end of a SEQPACKET socket pair.
+    `console_descriptor` gets the kernel's and init's messages, `wire_descriptor` is one end of a SEQPACKET
+    socket pair.
 
     Raises:
         ToolMissingError: User Mode Linux or kmod is not there.
@@ -69,7 +71,8 @@ def command_line(machine: Machine, wire_descriptor: int, console_descriptor: int
 
 
 def memory_folder(memory_mb: int, fallback: Path) -> Path:
-    """Where the guest's memory file goes: /dev/shm when it has the room, else `fallback` (slower, but never a bus error)."""
+    """Where the guest's memory file goes: /dev/shm when it has the room, else `fallback` (slower, but never a
+    bus error)."""
     shared = Path("/dev/shm")  # noqa: S108 - the file is made and unlinked by User Mode Linux itself
     try:
         if os.access(shared, os.W_OK | os.X_OK) and shutil.disk_usage(shared).free > (memory_mb + 64) << 20:
@@ -80,10 +83,13 @@ def memory_folder(memory_mb: int, fallback: Path) -> Path:
 
 
 def _uml_modules(kernel: Path) -> Path:
-    """Debian installs ``bin/linux.uml`` and ``lib/uml/modules`` under one prefix, on the machine or unpacked."""
+    """Debian installs ``bin/linux.uml`` and ``lib/uml/modules`` under one prefix, on the machine or
+    unpacked."""
     modules = kernel.parent.parent / "lib" / "uml" / "modules"
     if not modules.is_dir():
-        raise tools.ToolMissingError(f"{modules} is missing beside {kernel}: unpack the Debian package user-mode-linux again")
+        raise tools.ToolMissingError(
+            f"{modules} is missing beside {kernel}: unpack the Debian package user-mode-linux again"
+        )
     return modules
 
 
@@ -97,11 +103,14 @@ def _write_script(path: Path, lines: list[str]) -> None:
 
 
 def _init_lines(machine: Machine) -> list[str]:
-    """The guest's init. It must not end (the kernel would panic), so it powers off after the agent, whatever became of it."""
+    """The guest's init. It must not end (the kernel would panic), so it powers off after the agent, whatever
+    became of it."""
     environment = tools.environment()
     lines = [
         f"export PATH={shlex.quote(environment['PATH'])}",
-        f"export LD_LIBRARY_PATH={shlex.quote(environment['LD_LIBRARY_PATH'])}" if "LD_LIBRARY_PATH" in environment else "",
+        f"export LD_LIBRARY_PATH={shlex.quote(environment['LD_LIBRARY_PATH'])}"
+        if "LD_LIBRARY_PATH" in environment
+        else "",
         "mount -t proc proc /proc",
         "mount -t sysfs sysfs /sys",
         "mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null",
@@ -134,3 +143,13 @@ def _agent_command(machine: Machine) -> str:
     package = Path(__file__).resolve().parent
     code = f"import sys; sys.path.insert(0, {str(package.parent)!r}); from {package.name}.agent import main; main()"
     return shlex.join([sys.executable, "-I", "-S", "-B", "-c", code, str(machine.folder / "order.json")])
+
+
+def kept_folders(*more: Path) -> tuple[Path, ...]:
+    """Folders a command needs even where the guest covers them: this program, its interpreter, the tools, and
+    `more`."""
+    wanted = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2], *more}
+    wanted |= {Path(entry).resolve() for entry in sys.path if entry and os.path.isdir(entry)}  # noqa: PTH112 - a plain test
+    wanted |= set(tools.folders())
+    ordered = sorted(path.resolve() for path in wanted)
+    return tuple(path for path in ordered if not any(path != other and path.is_relative_to(other) for other in ordered))

@@ -1,7 +1,8 @@
 """The wire itself: frames of our own EtherType over a packet socket, the same class on both sides.
 
-On the host the socket is one end of a unix SEQPACKET pair whose other end User Mode Linux drives as the device ``vec0``; in the guest it is an
-AF_PACKET socket bound to that device. Frames of other protocols (the guest kernel's own chatter) are dropped.
+On the host the socket is one end of a unix SEQPACKET pair whose other end User Mode Linux drives as the
+device ``vec0``; in the guest it is an AF_PACKET socket bound to that device. Frames of other protocols (the
+guest kernel's own chatter) are dropped.
 """
 
 import errno
@@ -21,7 +22,8 @@ class Wire:
         self.sock = sock
 
     def send(self, frame: bytes) -> bool:
-        """Send one frame; False when the socket cannot take it now. Raises OSError when the other side is gone."""
+        """Send one frame; False when the socket cannot take it now. Raises OSError when the other side is
+        gone."""
         try:
             self.sock.send(_ETHERNET + frame)
         except OSError as error:

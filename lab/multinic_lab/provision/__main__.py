@@ -8,7 +8,6 @@ import fcntl
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from . import constraints, debian, tools, venv
 

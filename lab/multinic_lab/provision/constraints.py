@@ -1,6 +1,8 @@
-"""constraints.txt: one pinned version per package that the development environment really resolved to, and nothing else.
+"""constraints.txt: one pinned version per package that the development environment really resolved to, and
+nothing else.
 
-No index addresses, no options, no paths: the file works with whatever package index the machine's pip is set up for.
+No index addresses, no options, no paths: the file works with whatever package index the machine's pip is set
+up for.
 """
 
 import re
@@ -13,7 +15,8 @@ HEADER = "# Versions that are tested together. Rewrite with 'make constraints'; 
 
 
 def faults(text: str) -> list[str]:
-    """One line for each line of `text` that is neither a pin, a comment nor empty; and for packages that have no business here."""
+    """One line for each line of `text` that is neither a pin, a comment nor empty; and for packages that have
+    no business here."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
@@ -27,7 +30,8 @@ def faults(text: str) -> list[str]:
 
 
 def resolved(python: Path) -> str:
-    """The file's text for the environment of `python`: every installed distribution but ours and the installer's own."""
+    """The file's text for the environment of `python`: every installed distribution but ours and the
+    installer's own."""
     code = (
         "from importlib.metadata import distributions as d; "
         "print('\\n'.join(sorted({f'{x.name.lower().replace(\"_\", \"-\")}=={x.version}' for x in d()})))"

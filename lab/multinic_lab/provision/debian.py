@@ -1,7 +1,9 @@
-"""Debian packages unpacked into a folder, with no right beyond writing that folder and no change to the machine.
+"""Debian packages unpacked into a folder, with no right beyond writing that folder and no change to the
+machine.
 
-apt runs on private state: its lists and cache live under ``.tools/apt``, its sources and keys are the machine's own. Which further packages are
-needed (shared libraries that the machine lacks) is apt's own answer, from the machine's real list of installed packages.
+apt runs on private state: its lists and cache live under ``.tools/apt``, its sources and keys are the
+machine's own. Which further packages are needed (shared libraries that the machine lacks) is apt's own
+answer, from the machine's real list of installed packages.
 """
 
 import hashlib
@@ -16,7 +18,8 @@ PACKAGES = ("user-mode-linux", "kmod", "iproute2", "iputils-ping", "iperf3", "co
 """What demo, tests and benches run."""
 
 NEVER = frozenset({"libc6", "libc-bin", "dpkg", "debconf", "perl-base", "init-system-helpers"})
-"""Not unpacked even when apt would install or upgrade them: a second C library on the search path breaks every program."""
+"""Not unpacked even when apt would install or upgrade them: a second C library on the search path breaks
+every program."""
 
 INSTALLS = re.compile(r"^Inst (\S+)", re.MULTILINE)
 """A line of ``apt-get --simulate install`` that names a package to be installed or upgraded."""
@@ -27,7 +30,8 @@ class ProvisionError(Exception):
 
 
 def unpack(packages: Sequence[str], tools: Path, *, folder: str = "debian") -> Path:
-    """Unpack `packages` and the libraries they miss here into `tools`/`folder`, replacing what was there; return that folder.
+    """Unpack `packages` and the libraries they miss here into `tools`/`folder`, replacing what was there;
+    return that folder.
 
     Blocking, some seconds, needs Debian's package servers.
 
@@ -61,7 +65,8 @@ def digest() -> str:
 
 
 def _private(state: Path) -> list[str]:
-    """apt options that keep every written file under `state` and leave the machine's sources, keys and status as they are."""
+    """apt options that keep every written file under `state` and leave the machine's sources, keys and status
+    as they are."""
     settings = {
         "Dir::State": state,
         "Dir::State::lists": state / "lists",
@@ -86,7 +91,11 @@ def _relative_links(root: Path) -> None:
     """Absolute links point at the machine; make them point into `root` when what they mean is there."""
     for folder, _, _ in os.walk(root):
         for path in Path(folder).iterdir():
-            if path.is_symlink() and (meant := os.readlink(path)).startswith("/") and os.path.lexists(f"{root}{meant}"):
+            if (
+                path.is_symlink()
+                and (meant := str(path.readlink())).startswith("/")
+                and os.path.lexists(f"{root}{meant}")
+            ):
                 path.unlink()
                 path.symlink_to(os.path.relpath(f"{root}{meant}", folder))
 

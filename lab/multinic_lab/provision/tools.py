@@ -1,7 +1,8 @@
 """Where the outside programs are: the checkout's unpacked Debian packages first, then the machine.
 
-`find` gives a path and `environment` what a process needs to run them (PATH, LD_LIBRARY_PATH). The unpacked folder is ``.tools/debian`` of the
-checkout this file belongs to, or what ``MULTINIC_TOOLS`` names. Standard library only; nothing here installs anything.
+`find` gives a path and `environment` what a process needs to run them (PATH, LD_LIBRARY_PATH). The unpacked
+folder is ``.tools/debian`` of the checkout this file belongs to, or what ``MULTINIC_TOOLS`` names. Standard
+library only; nothing here installs anything.
 """
 
 import os
@@ -28,11 +29,13 @@ _CNI = "usr/lib/cni"
 
 
 class ToolMissingError(Exception):
-    """A program of another package is not there; the message names the package and the command that gets it."""
+    """A program of another package is not there; the message names the package and the command that gets
+    it."""
 
 
 def checkout() -> Path:
-    """The checkout this file belongs to (installed as editable), or the folder above when it is installed otherwise."""
+    """The checkout this file belongs to (installed as editable), or the folder above when it is installed
+    otherwise."""
     return Path(__file__).resolve().parents[3]
 
 
@@ -58,12 +61,14 @@ def find(name: str) -> Path:
         return Path(found).absolute()
     package = PACKAGES.get(name, name)
     raise ToolMissingError(
-        f"{name!r} (Debian package {package!r}) is neither under {checkout() / '.tools'} nor on this machine: run 'make tools'"
+        f"{name!r} (Debian package {package!r}) is neither under {checkout() / '.tools'} nor on this machine: "
+        "run 'make tools'"
     )
 
 
 def environment() -> dict[str, str]:
-    """This process's environment with PATH and LD_LIBRARY_PATH such that `find`'s programs run by name and load their libraries."""
+    """This process's environment with PATH and LD_LIBRARY_PATH such that `find`'s programs run by name and
+    load their libraries."""
     found = dict(os.environ)
     programs = [str(folder / sub) for folder in folders() for sub in _PROGRAM_FOLDERS if sub != _CNI]
     inherited = [entry for entry in found.get("PATH", os.defpath).split(os.pathsep) if entry]

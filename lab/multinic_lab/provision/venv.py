@@ -1,6 +1,7 @@
 """The virtual environment: every distribution of this checkout, editable, with versions from constraints.txt.
 
-Works without Debian's python3-venv: the environment is then made without pip, and pip comes from the package python3-pip-whl.
+Works without Debian's python3-venv: the environment is then made without pip, and pip comes from the package
+python3-pip-whl.
 """
 
 import os
@@ -31,7 +32,7 @@ def install(checkout: Path, *, constrained: bool = True) -> Path:
     Raises:
         ProvisionError: python3 is too old, or a step fails; pip's own words have been printed.
     """
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this runs with whatever python3 the machine has
         raise debian.ProvisionError(f"python3 is {sys.version.split()[0]}; 3.11 or newer is needed")
     python = checkout / ".venv" / "bin" / "python"
     if not _has_pip(python):
@@ -60,14 +61,21 @@ def _make(target: Path, tools: Path) -> None:
     unpacked = debian.unpack(["python3-pip-whl"], tools, folder="pip")
     wheels = sorted((unpacked / "usr" / "share" / "python-wheels").glob("pip-*.whl"))
     if not wheels:
-        raise debian.ProvisionError("Debian's python3-pip-whl holds no pip wheel: install python3-venv, then run this again")
+        raise debian.ProvisionError(
+            "Debian's python3-pip-whl holds no pip wheel: install python3-venv, then run this again"
+        )
     python = str(target / "bin" / "python")
     # A wheel of pip can run itself: a path into it is an importable package with a __main__.
-    _step([python, f"{wheels[-1]}/pip", "install", "-q", "--no-index", "--disable-pip-version-check", str(wheels[-1])], tools.parent)
+    _step(
+        [python, f"{wheels[-1]}/pip", "install", "-q", "--no-index", "--disable-pip-version-check", str(wheels[-1])],
+        tools.parent,
+    )
     shutil.rmtree(unpacked)
 
 
 def _step(command: list[str], folder: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+    }
     if subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, env=environment, check=False).returncode:
         raise debian.ProvisionError(f"failed: {' '.join(command)}")
