@@ -1,0 +1,196 @@
+"""The unix socket on which the CNI executables ask the daemon: one connection, one request, one reply.
+
+The socket appears under its name already listening and with mode 0600, in one rename, so a caller sees either
+the old daemon's or the new one's and never a gap. A lock file beside it is held as long as the daemon lives: the kernel
+lets go of it when the process dies, however it dies, so a left-over socket is told apart from a live daemon's.
+Callers are checked by the credentials the kernel attaches to the connection.
+
+When the service is cancelled it stops listening at once; requests already being worked on get a little time to finish.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from multinic_core.cni import SUPPORTED_VERSIONS, error_json
+from multinic_core.errors import DaemonUnavailableError, MultinicError
+from multinic_daemon.request import LIMIT, CniReply, CniRequest, Handler, parse_request
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 10.0
+"""For a caller to send its whole request, and again to take the reply."""
+HANDLE_SECONDS = 80.0
+"""For the handler; the executable waits for 90."""
+GRACE_SECONDS = 10.0
+"""For requests in progress when the service is told to stop."""
+BACKLOG = 1024
+"""Callers the kernel keeps waiting; more than pods that one node starts at once."""
+PATH_LIMIT = 106
+"""Bytes of a socket path with one more for the name before the rename. Source: unix(7), ``sun_path``."""
+
+
+class SocketInUseError(Exception):
+    """Another live daemon serves this socket; names the path."""
+
+
+async def serve_socket(
+    path: Path,
+    handler: Handler,
+    *,
+    before_accept: Callable[[], Awaitable[None]] | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer CNI requests on ``path``; never returns.
+
+    Args:
+        path: of the socket; its folder is made when missing (mode 0700).
+        handler: called for each request, in its own task. ``MultinicError`` becomes its CNI error, any other
+            ``Exception`` a logged CNI error 999.
+        before_accept: awaited once when callers can connect already but none has been accepted. An executable that
+            found nobody listening has left its tombstone by then, so replaying them here misses none and
+            overtakes no ADD.
+
+    Raises:
+        SocketInUseError: another live daemon serves it.
+    """
+    with _listening(path) as sock:
+        if before_accept:
+            await before_accept()
+        working: set[trio.CancelScope] = set()
+        async with trio.open_nursery() as nursery:
+            serve = partial(_serve_client, handler, working)
+            await nursery.start(trio.serve_listeners, serve, [trio.SocketListener(sock)])
+            log.info("listening for CNI requests", extra={"path": str(path)})
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                for scope in working:
+                    scope.deadline = min(scope.deadline, trio.current_time() + GRACE_SECONDS)
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[trio.socket.SocketType]:
+    """A listening socket under this name; gone, with its name, at the end."""
+    if len(os.fsencode(path)) > PATH_LIMIT:
+        raise ValueError(f"socket path: found {str(path)!r}, expected at most {PATH_LIMIT} bytes")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(path.with_name(path.name + ".lock"), "w") as lock:  # noqa: PTH123
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SocketInUseError(f"socket {str(path)!r}: another daemon serves it") from error
+        unnamed = path.with_name(path.name + "~")
+        unnamed.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            # Linux gives the bound name the mode that the open socket has, so there is no moment with a wider one.
+            os.fchmod(sock.fileno(), 0o600)
+            sock.bind(str(unnamed))
+            sock.listen(BACKLOG)
+            unnamed.rename(path)
+            try:
+                yield trio.socket.from_stdlib_socket(sock)
+            finally:
+                path.unlink(missing_ok=True)
+
+
+def _peer(sock: trio.socket.SocketType) -> tuple[int, int]:
+    """(process id, user id) of the caller, as the kernel recorded them at connect. Source: unix(7), ``SO_PEERCRED``."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid, uid, _gid = struct.unpack("iII", raw)
+    return pid, uid
+
+
+async def _serve_client(handler: Handler, working: set[trio.CancelScope], stream: trio.SocketStream) -> None:
+    try:
+        async with stream:
+            pid, uid = _peer(stream.socket)
+            if uid not in (0, os.geteuid()):
+                log.warning("caller refused", extra={"pid": pid, "uid": uid})
+                return
+            frame = await _receive(stream)
+            if frame is None:
+                log.warning("request not understood: too slow or too long", extra={"pid": pid})
+                return
+            # Work that has begun is finished, within its own limit, even when the service is being stopped.
+            with trio.CancelScope(shield=True) as scope:
+                working.add(scope)
+                try:
+                    await _answer(handler, frame, stream)
+                finally:
+                    working.discard(scope)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        log.info("caller went away before its reply")
+
+
+async def _receive(stream: trio.SocketStream) -> bytes | None:
+    """The whole request, or None when it is too long or takes too long."""
+    parts: list[bytes] = []
+    size = 0
+    with trio.move_on_after(READ_SECONDS):
+        while part := await stream.receive_some(65536):
+            parts.append(part)
+            size += len(part)
+            if size > LIMIT:
+                return None
+        return b"".join(parts)
+    return None
+
+
+async def _answer(handler: Handler, frame: bytes, stream: trio.SocketStream) -> None:
+    reply = await _reply(handler, frame)
+    with trio.move_on_after(READ_SECONDS):
+        await stream.send_all(reply.encode())
+
+
+async def _reply(handler: Handler, frame: bytes) -> CniReply:
+    request: CniRequest | None = None
+    try:
+        request = parse_request(frame)
+        with trio.fail_after(HANDLE_SECONDS):
+            reply = await handler(request)
+    except MultinicError as error:
+        return _error_reply(error, request)
+    except trio.TooSlowError:
+        late = DaemonUnavailableError(f"daemon: no result within {HANDLE_SECONDS:g} seconds")
+        return _error_reply(late, request)
+    except Exception as error:  # the one place where a bad pod must not end the daemon
+        log.exception("request failed", extra=_fields(request))
+        return _error_reply(MultinicError(f"daemon: unexpected {error!r}"), request)
+    if len(reply.body) < LIMIT:
+        return reply
+    return _error_reply(MultinicError(f"reply: found {len(reply.body)} bytes, expected less than {LIMIT}"), request)
+
+
+def _fields(request: CniRequest | None) -> dict[str, str]:
+    if request is None:
+        return {}
+    return {"command": request.command, "container_id": request.container_id, "ifname": request.ifname}
+
+
+def _error_reply(error: MultinicError, request: CniRequest | None) -> CniReply:
+    body = error_json(error, _version(request.stdin) if request else SUPPORTED_VERSIONS[-1])
+    if request and request.command == "STATUS" and body["code"] == DaemonUnavailableError.cni_code:
+        body["code"] = 50  # STATUS has its own word for "not now". Source: CNI specification 1.1.0, section 2
+    return CniReply(1, json.dumps(body).encode())
+
+
+def _version(stdin: bytes) -> str:
+    """The version the runtime wrote, or the newest one when that cannot be read."""
+    try:
+        version = json.loads(stdin)["cniVersion"]
+    except (ValueError, KeyError, TypeError):
+        return SUPPORTED_VERSIONS[-1]
+    return version if isinstance(version, str) else SUPPORTED_VERSIONS[-1]
