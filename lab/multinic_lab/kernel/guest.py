@@ -77,7 +77,7 @@ async def open_guest(
         try:
             # The supervisor listens before it boots; a process that ended instead shows in `wait`.
             with trio.fail_after(END_SECONDS):
-                while not await trio.Path(control).exists() and process.poll() is None:
+                while not await trio.Path(control).exists() and process.poll() is None:  # noqa: ASYNC110 - another process tells nobody
                     await trio.sleep(0.01)
             yield Guest(process, control)
         finally:

@@ -66,7 +66,7 @@ def _guest_processes(folder_prefix: str = "linux.uml") -> set[int]:
 async def _gone(processes: set[int]) -> bool:
     """True once all of `processes` are gone, within 10 s."""
     with trio.move_on_after(10) as scope:
-        while processes & _guest_processes():
+        while processes & _guest_processes():  # noqa: ASYNC110 - another process tells nobody
             await trio.sleep(0.05)
     return not scope.cancelled_caught
 
