@@ -1,0 +1,233 @@
+"""The requests we make, from plain values to :class:`Request`. Source: linux/rtnetlink.h, if_link.h, fib_rules.h."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from multinic_core.plan import IPAddress, IPInterface, IPNetwork
+from multinic_daemon.netlink import wire
+from multinic_daemon.netlink.conversation import Request
+from multinic_daemon.netlink.kinds import encode_attributes
+from multinic_daemon.netlink.netns import NetnsFile
+
+AF_UNSPEC = 0
+AF_INET = 2
+AF_INET6 = 10
+
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+RTM_NEWADDR = 20
+RTM_DELADDR = 21
+RTM_GETADDR = 22
+RTM_NEWROUTE = 24
+RTM_DELROUTE = 25
+RTM_GETROUTE = 26
+RTM_NEWRULE = 32
+RTM_DELRULE = 33
+RTM_GETRULE = 34
+RTM_GETNSID = 90
+
+IFINFO = struct.Struct("=BxHiII")
+"""family, device type, index, flags, change mask"""
+IFADDR = struct.Struct("=BBBBi")
+"""family, prefix length, flags, scope, link index"""
+RTMSG = struct.Struct("=BBBBBBBBI")
+"""family, dst length, src length, tos, table, protocol, scope, type, flags"""
+
+IFLA_ADDRESS = 1
+IFLA_IFNAME = 3
+IFLA_MTU = 4
+IFLA_LINK = 5
+IFLA_LINKINFO = 18
+IFLA_GROUP = 27
+IFLA_NET_NS_FD = 28
+IFLA_EXT_MASK = 29
+IFLA_INFO_KIND = 1
+IFLA_INFO_DATA = 2
+RTEXT_FILTER_SKIP_STATS = 8
+
+IFF_UP = 1
+
+IFA_ADDRESS = 1
+IFA_LOCAL = 2
+IFA_BROADCAST = 4
+IFA_F_NODAD = 0x02
+
+RT_TABLE_MAIN = 254
+RT_SCOPE_UNIVERSE = 0
+RT_SCOPE_LINK = 253
+RTN_UNICAST = 1
+RTPROT_BOOT = 3
+
+RTA_DST = 1
+RTA_OIF = 4
+RTA_GATEWAY = 5
+RTA_PRIORITY = 6
+RTA_TABLE = 15
+
+FR_ACT_TO_TBL = 1
+FRA_SRC = 2
+FRA_PRIORITY = 6
+FRA_TABLE = 15
+FRA_PROTOCOL = 21
+
+NETNSA_FD = 3
+
+
+def family_of(address: IPAddress | IPInterface | IPNetwork) -> int:
+    return AF_INET if address.version == 4 else AF_INET6
+
+
+def create_link(
+    ifname: str,
+    link_kind: str,
+    parent_ifindex: int,
+    netns: NetnsFile,
+    group: int,
+    *,
+    mtu: int = 0,
+    mac_address: str = "",
+    attributes: Mapping[str, int],
+    subject: str,
+) -> Request:
+    """Make a link straight inside another namespace, on a parent in that of the conversation.
+
+    Raises:
+        ConfigError: an attribute that the kind does not have.
+    """
+    info = wire.attribute_text(IFLA_INFO_KIND, link_kind)
+    if attributes:
+        info += wire.attribute(IFLA_INFO_DATA, encode_attributes(link_kind, attributes))
+    body = [
+        IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0),
+        wire.attribute_text(IFLA_IFNAME, ifname),
+        wire.attribute_u32(IFLA_LINK, parent_ifindex),
+        wire.attribute_u32(IFLA_NET_NS_FD, netns),
+        wire.attribute_u32(IFLA_GROUP, group),
+        wire.attribute(IFLA_LINKINFO, info),
+    ]
+    if mtu:
+        body.append(wire.attribute_u32(IFLA_MTU, mtu))
+    if mac_address:
+        body.append(wire.attribute(IFLA_ADDRESS, bytes.fromhex(mac_address.replace(":", ""))))
+    # exclusive, or a link of this name would be changed instead
+    return Request(RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, b"".join(body), subject)
+
+
+def set_up(ifindex: int, *, ifname: str = "", subject: str) -> Request:
+    """Bring a link up, and rename it where a name is given."""
+    body = IFINFO.pack(AF_UNSPEC, 0, ifindex, IFF_UP, IFF_UP)
+    if ifname:
+        body += wire.attribute_text(IFLA_IFNAME, ifname)
+    return Request(RTM_NEWLINK, 0, body, subject)
+
+
+def delete_group(group: int, subject: str) -> Request:
+    """Delete all links of a group at the price of one. ENODEV when there are none."""
+    body = IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0) + wire.attribute_u32(IFLA_GROUP, group)
+    return Request(RTM_DELLINK, 0, body, subject)
+
+
+def add_address(ifindex: int, address: IPInterface, subject: str) -> Request:
+    """Add an address. IPv6 without duplicate detection, so that it can be used at once; IPv4 with its broadcast."""
+    # IPAM promises that nobody else has it, and a tentative address would fail the pod's first connections
+    flags = IFA_F_NODAD if address.version == 6 else 0
+    packed = address.ip.packed
+    body = IFADDR.pack(family_of(address), address.network.prefixlen, flags, RT_SCOPE_UNIVERSE, ifindex)
+    body += wire.attribute(IFA_LOCAL, packed) + wire.attribute(IFA_ADDRESS, packed)
+    if address.version == 4 and address.network.prefixlen <= 30:
+        body += wire.attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    return Request(RTM_NEWADDR, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body, subject)
+
+
+def _route_body(
+    dst: IPNetwork, ifindex: int, gateway: IPAddress | None, table: int, protocol: int, priority: int
+) -> bytes:
+    scope = RT_SCOPE_LINK if gateway is None and dst.version == 4 else RT_SCOPE_UNIVERSE
+    body = RTMSG.pack(family_of(dst), dst.prefixlen, 0, 0, table if table < 256 else 0, protocol, scope, RTN_UNICAST, 0)
+    if dst.prefixlen:
+        body += wire.attribute(RTA_DST, dst.network_address.packed)
+    if gateway is not None:
+        body += wire.attribute(RTA_GATEWAY, gateway.packed)
+    if ifindex:
+        body += wire.attribute_u32(RTA_OIF, ifindex)
+    if priority:
+        body += wire.attribute_u32(RTA_PRIORITY, priority)
+    return body + wire.attribute_u32(RTA_TABLE, table)
+
+
+def add_route(
+    dst: IPNetwork,
+    ifindex: int,
+    gateway: IPAddress | None,
+    subject: str,
+    *,
+    table: int = RT_TABLE_MAIN,
+    protocol: int = RTPROT_BOOT,
+    replace: bool = False,
+) -> Request:
+    """Add a route; EEXIST when there is one to this ``dst`` in the table, unless ``replace``."""
+    flags = wire.NLM_F_CREATE | (wire.NLM_F_REPLACE if replace else wire.NLM_F_EXCL)
+    return Request(RTM_NEWROUTE, flags, _route_body(dst, ifindex, gateway, table, protocol, 0), subject)
+
+
+def delete_route(
+    dst: IPNetwork, ifindex: int, gateway: IPAddress | None, subject: str, *, table: int, protocol: int, priority: int
+) -> Request:
+    """Delete exactly this route. ESRCH when it is gone."""
+    return Request(RTM_DELROUTE, 0, _route_body(dst, ifindex, gateway, table, protocol, priority), subject)
+
+
+def _rule_body(source: IPNetwork, table: int, priority: int, protocol: int) -> bytes:
+    return (
+        RTMSG.pack(family_of(source), 0, source.prefixlen, 0, table if table < 256 else 0, 0, 0, FR_ACT_TO_TBL, 0)
+        + wire.attribute(FRA_SRC, source.network_address.packed)
+        + wire.attribute_u32(FRA_TABLE, table)
+        + wire.attribute_u32(FRA_PRIORITY, priority)
+        + wire.attribute(FRA_PROTOCOL, bytes([protocol]))
+    )
+
+
+def add_rule(source: IPNetwork, table: int, priority: int, protocol: int, subject: str) -> Request:
+    """``from source lookup table``. EEXIST when there is exactly this one already."""
+    body = _rule_body(source, table, priority, protocol)
+    return Request(RTM_NEWRULE, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body, subject)
+
+
+def delete_rule(source: IPNetwork, table: int, priority: int, protocol: int, subject: str) -> Request:
+    """Delete exactly this rule. ENOENT when it is gone."""
+    return Request(RTM_DELRULE, 0, _rule_body(source, table, priority, protocol), subject)
+
+
+def dump_links() -> Request:
+    body = IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0) + wire.attribute_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    return Request(RTM_GETLINK, 0, body, "list of links")
+
+
+def dump_addresses(family: int = AF_UNSPEC) -> Request:
+    return Request(RTM_GETADDR, 0, IFADDR.pack(family, 0, 0, 0, 0), "list of addresses")
+
+
+def dump_routes(family: int, *, table: int = 0, protocol: int = 0) -> Request:
+    """Routes of one family; 0 for any table or protocol. A table that was never used answers ENOENT."""
+    body = RTMSG.pack(family, 0, 0, 0, table if table < 256 else 0, protocol, 0, 0, 0)
+    if table:
+        body += wire.attribute_u32(RTA_TABLE, table)
+    return Request(RTM_GETROUTE, 0, body, "list of routes")
+
+
+def dump_rules(family: int) -> Request:
+    return Request(RTM_GETRULE, 0, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), "list of rules")
+
+
+def get_netns_id(netns: NetnsFile) -> Request:
+    """The number by which the conversation's namespace knows another one."""
+    # struct rtgenmsg is one byte, padded
+    return Request(RTM_GETNSID, 0, b"\0\0\0\0" + wire.attribute_u32(NETNSA_FD, netns), "network namespace id")
+
+
+def parse_address(packed: bytes) -> IPAddress:
+    return ip_address(packed)
