@@ -97,6 +97,12 @@ class Relay:
             while channel.pending and self.channels.get(channel.stream) is channel:
                 self._write(channel)
 
+    def close(self) -> None:
+        """Close every channel; the wire's socket stays its owner's."""
+        for channel in list(self.channels.values()):
+            self._close(channel)
+        self._selector.close()
+
     def step(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for anything to do, and do it.
 

@@ -1,0 +1,131 @@
+"""Installing: only the standard library, only pins, and a clear word when something is missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from multinic_lab.kernel.placement import runs_natively
+from multinic_lab.provision import constraints, debian, tools
+
+CHECKOUT = tools.checkout()
+
+
+def test_provisioning_needs_nothing_but_the_standard_library():
+    """The installer runs without site-packages and never imports the rest of the lab, which is not
+    installable yet at that point."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(CHECKOUT / 'lab' / 'multinic_lab')!r}); "
+        "import provision.__main__; "
+        "print([n for n in sys.modules if n.split('.')[0] not in sys.stdlib_module_names | {'provision', '__main__'}])"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_committed_constraints_are_pins_only():
+    """constraints.txt names versions and nothing else."""
+    assert constraints.faults((CHECKOUT / "constraints.txt").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--extra-index-url file:///somewhere",
+        "-e ./lab",
+        "trio>=0.30",
+        "trio @ file:///wheel.whl",
+        "# from https://index",
+        "torch==2.0",
+        "nvidia-thing==1",
+    ],
+)
+def test_any_other_line_in_the_constraints_is_a_fault(line: str):
+    """Options, addresses, ranges and packages with no business here are named by their line."""
+    (fault,) = constraints.faults(f"# pins\nclick==8.0\n{line}\n")
+    assert fault.startswith("line 3:")
+
+
+def test_the_environment_resolves_to_pins():
+    """What 'make constraints' would write holds this environment's versions, without our own
+    distributions."""
+    text = constraints.resolved(Path(sys.executable))
+    assert constraints.faults(text) == []
+    assert f"pytest=={pytest.__version__}\n" in text
+    assert "multinic" not in text
+
+
+def test_apts_own_answer_says_what_is_missing():
+    """The names in a simulated installation are those of its Inst lines, upgrades included."""
+    said = (
+        "NOTE: This is only a simulation!\n"
+        "Inst libmnl0 (1.0.4-3 Debian:12 [amd64])\n"
+        "Inst iproute2 [6.0] (6.1.0-3 Debian:12 [amd64])\n"
+        "Conf libmnl0 (1.0.4-3 Debian:12 [amd64])\n"
+    )
+    assert debian.INSTALLS.findall(said) == ["libmnl0", "iproute2"]
+
+
+def test_an_unpacked_tool_wins_and_a_missing_one_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """MULTINIC_TOOLS is searched first; a program found nowhere is reported with the Debian package that has
+    it."""
+    program = tmp_path / "usr" / "bin" / "iperf3"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (tmp_path / "usr" / "lib" / "any-linux-gnu").mkdir(parents=True)
+    (tmp_path / "usr" / "lib" / "any-linux-gnu" / "libiperf.so.0").touch()
+    monkeypatch.setenv("MULTINIC_TOOLS", str(tmp_path))
+    monkeypatch.setattr(tools, "_MACHINE_FOLDERS", ())
+    monkeypatch.setenv("PATH", "")
+    assert tools.find("iperf3") == program
+    environment = tools.environment()
+    assert environment["PATH"].split(":")[1] == str(program.parent)
+    assert environment["LD_LIBRARY_PATH"].split(":")[0] == str(tmp_path / "usr" / "lib" / "any-linux-gnu")
+    with pytest.raises(tools.ToolMissingError, match="user-mode-linux"):
+        tools.find("linux.uml")
+
+
+def test_links_to_the_machine_are_turned_into_the_folder(tmp_path: Path):
+    """An absolute link whose target was unpacked too becomes relative; one that means the machine stays."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "kmod").touch()
+    (tmp_path / "sbin").mkdir()
+    (tmp_path / "sbin" / "modprobe").symlink_to("/bin/kmod")
+    (tmp_path / "sbin" / "other").symlink_to("/bin/none-such")
+    debian._relative_links(tmp_path)
+    assert str((tmp_path / "sbin" / "modprobe").readlink()) == "../bin/kmod"
+    assert str((tmp_path / "sbin" / "other").readlink()) == "/bin/none-such"
+
+
+def test_make_help_has_a_line_for_every_target():
+    """Every phony target but help's own machinery shows with its text."""
+    makefile = (CHECKOUT / "Makefile").read_text()
+    (phony,) = [line for line in makefile.splitlines() if line.startswith(".PHONY:")]
+    shown = subprocess.run(
+        ["make", "-C", CHECKOUT, "--no-print-directory", "help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert sorted(line.split()[1] for line in shown.splitlines()) == sorted(phony.split()[1:])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "needs_root", "native", "here"),
+    [
+        (["macvlan"], True, {"macvlan", "veth"}, True),
+        (["macvlan", "ipvlan"], True, {"macvlan", "veth"}, False),
+        ([], True, {"veth"}, True),
+        ([], True, set(), False),
+        ([], False, set(), True),
+    ],
+)
+def test_a_kernel_test_runs_here_exactly_when_this_kernel_can(
+    kinds: list[str], needs_root: bool, native: set[str], here: bool
+):
+    """All its kinds must be there, and a test that needs root needs a kernel that lets it make namespaces."""
+    assert runs_natively(kinds, needs_root, frozenset(native)) is here
+
+
+def test_a_link_kind_that_nobody_probes_is_an_error():
+    """A misspelt kind must not send its test to the lab kernel for ever."""
+    with pytest.raises(ValueError, match="ipvlam"):
+        runs_natively(["ipvlam"], True, frozenset({"veth"}))
