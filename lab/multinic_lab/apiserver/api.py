@@ -1,0 +1,454 @@
+"""The API over HTTP: paths and methods to verbs, objects to answers.
+
+Every answer of the server is made here; ``handle`` is the handler that ``http`` calls. An ``ApiError`` becomes a Status,
+anything else unexpected a 500 that is logged once.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from . import discovery, errors, listing, negotiation, openapi, selectors, subresources, table
+from .controllers import Controllers
+from .errors import ApiError, Json
+from .faults import Faults
+from .http import Answer, Request, Response, Send, Stream
+from .rest import Options, Rest, Target
+from .scheme import Scheme
+from .store import Record, Store, encode
+from .watch import DEFAULT_TIMEOUT_SECONDS, Watcher, Wish
+
+log = logging.getLogger(__name__)
+
+LogProvider = Callable[[Json, Mapping[str, str]], Awaitable[bytes | None]]
+"""Given a pod and the query (``container``, ``tailLines`` …), its log; None when there is none."""
+_HEALTH = frozenset({"/healthz", "/readyz", "/livez"})
+
+
+class Api:
+    """One API server, without its sockets."""
+
+    def __init__(self, store: Store, faults: Faults, *, bookmark_seconds: float = 30.0) -> None:
+        self.store = store
+        self.scheme = Scheme()
+        self.faults = faults
+        self.rest = Rest(store, self.scheme)
+        self.controllers = Controllers(self.rest)
+        self.logs: LogProvider | None = None
+        """Set by the embedding program to answer ``kubectl logs``."""
+        self._bookmark_seconds = bookmark_seconds
+        self._watchers: set[Watcher] = set()
+        faults.on_drop(self._drop_watches)
+        self._furnish()
+
+    def _furnish(self) -> None:
+        """What every cluster has from the start; a store that has it already is left alone."""
+        for resource in list(self.scheme.resources.values()):
+            self.store.collection(resource.group, resource.plural)
+        for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
+            self.ensure({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        ports = [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]
+        labels = {"component": "apiserver", "provider": "kubernetes"}
+        service: Json = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "spec": {"clusterIP": "10.96.0.1", "ports": ports},
+        }
+        service["metadata"] = {"name": "kubernetes", "namespace": "default", "labels": labels}
+        self.ensure(service)
+        self.controllers.serve_definitions()
+
+    def ensure(self, obj: Json) -> Record:
+        """Create an object in this very process unless one of its name exists."""
+        group, _, version = obj["apiVersion"].rpartition("/")
+        resource = self.scheme.by_kind(group, obj["kind"])
+        served = resource.version(version) if resource else None
+        if resource is None or served is None:
+            raise errors.no_such_path()
+        meta = obj["metadata"]
+        target = Target(resource, served, meta.get("namespace", ""), meta["name"])
+        return self.store.get(target.place) or self.rest.create(target, obj, Options("apiserver"))
+
+    def _drop_watches(self, path: str, orderly: bool) -> int:
+        found = [w for w in self._watchers if re.search(path, w.path)]
+        for watcher in found:
+            watcher.drop(orderly=orderly)
+        return len(found)
+
+    # One request
+
+    async def handle(self, request: Request) -> Answer:
+        """The answer to one request; never raises for what a client sent."""
+        fault = self.faults.take(request)
+        try:
+            if fault is not None:
+                if fault.after:
+                    await self._route(request)
+                made = fault.make(request)
+                if isinstance(made, ApiError):
+                    raise made
+                return made
+            return await self._route(request)
+        except ApiError as error:
+            return Response(error.code, encode(error.status()), headers=error.headers)
+        except Exception as error:
+            log.exception("request.failed", extra={"method": request.method, "path": request.path})
+            failure = ApiError(500, "InternalError", f"Internal error occurred: {error!r}")
+            return Response(500, encode(failure.status()))
+
+    async def _route(self, request: Request) -> Answer:
+        parts = [p for p in request.path.split("/") if p]
+        match parts:
+            case [] | ["api" | "apis", *_] | ["openapi", *_] | ["version"]:
+                pass
+            case _ if request.path.rstrip("/") in _HEALTH or parts[0] in ("healthz", "readyz", "livez"):
+                return Response(200, b"ok", "text/plain")
+            case _:
+                raise errors.no_such_path()
+        match parts:
+            case ["api", version, *rest] if rest:
+                return await self._resource(request, "", version, rest)
+            case ["apis", group, version, *rest] if rest:
+                return await self._resource(request, group, version, rest)
+        if request.method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed("the server does not allow this method on the requested resource")
+        if (found := self._document(request, parts)) is None:
+            raise errors.no_such_path()
+        return found
+
+    def _document(self, request: Request, parts: list[str]) -> Response | None:
+        """Discovery, version and OpenAPI."""
+        level = negotiation.discovery_level(request)
+        body: Json | None
+        match parts:
+            case []:
+                body = {
+                    "paths": [
+                        "/api",
+                        "/apis",
+                        "/healthz",
+                        "/livez",
+                        "/openapi/v2",
+                        "/openapi/v3",
+                        "/readyz",
+                        "/version",
+                    ]
+                }
+            case ["version"]:
+                body = discovery.VERSION
+            case ["api" | "apis" as root] if level:
+                found = discovery.aggregated(self.scheme, core=root == "api", level=level)
+                kind = f"application/json;g=apidiscovery.k8s.io;v={level};as=APIGroupDiscoveryList"
+                return Response(200, encode(found), kind)
+            case ["api"]:
+                body = discovery.api_versions(request.headers.get("host", ""))
+            case ["apis"]:
+                body = discovery.group_list(self.scheme)
+            case ["api", version]:
+                body = discovery.resource_list(self.scheme, "", version)
+            case ["apis", group]:
+                body = discovery.group(self.scheme, group)
+            case ["apis", group, version]:
+                body = discovery.resource_list(self.scheme, group, version)
+            case ["openapi", "v2"]:
+                negotiation.form(request)
+                body = openapi.swagger(self.scheme)
+            case ["openapi", "v3"]:
+                body = openapi.index(self.scheme)
+            case ["openapi", "v3", "api", version]:
+                body = openapi.document(self.scheme, "", version)
+            case ["openapi", "v3", "apis", group, version]:
+                body = openapi.document(self.scheme, group, version)
+            case _:
+                body = None
+        return Response(200, encode(body)) if body is not None else None
+
+    # Resources
+
+    async def _resource(self, request: Request, group: str, version: str, rest: list[str]) -> Answer:
+        review = next(
+            (k for g, k, p in discovery.REVIEWS if [p] == rest and (g, "v1") == (group, version)), None
+        )
+        if review is not None and request.method == "POST":
+            return Response(201, encode(subresources.review(review, negotiation.object_body(request))))
+        namespace = ""
+        if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
+            namespace, rest = rest[1], rest[2:]
+        found = self.scheme.find(group, version, rest[0])
+        if found is None or len(rest) > 3:
+            raise errors.no_such_path()
+        resource, served = found
+        if namespace and not resource.namespaced:
+            raise errors.no_such_path()
+        name, subresource = (*rest[1:], "", "")[:2]
+        if name and resource.namespaced and not namespace:
+            raise errors.no_such_path()
+        target = Target(resource, served, namespace, name, subresource)
+        answer = await (self._named(request, target) if name else self._collection(request, target))
+        if served.deprecated and isinstance(answer, Response):
+            answer = _warned(answer, [served.deprecated])
+        return answer
+
+    async def _collection(self, request: Request, target: Target) -> Answer:
+        match request.method:
+            case "GET" | "HEAD" if request.flag("watch"):
+                return self._watch(request, target)
+            case "GET" | "HEAD":
+                return self._list(request, target)
+            case "POST":
+                if target.resource.namespaced and not target.namespace:
+                    raise errors.method_not_allowed("a namespace is needed to create an object of this kind")
+                options = self._options(request)
+                record = self.rest.create(target, negotiation.object_body(request), options)
+                return self._object(request, target, record, options, status=201)
+            case "DELETE":
+                return self._delete_collection(request, target)
+        raise errors.method_not_allowed("the server does not allow this method on the requested resource")
+
+    async def _named(self, request: Request, target: Target) -> Answer:
+        sub = target.subresource
+        if sub == "scale" and target.version.scale:
+            return self._scale(request, target)
+        if sub in target.resource.subresources and sub != "finalize":
+            return await self._pod_subresource(request, target)
+        if (
+            sub
+            and not (sub == "status" and target.version.status)
+            and sub not in target.resource.subresources
+        ):
+            raise errors.no_such_path()
+        options = self._options(request)
+        match request.method:
+            case "GET" | "HEAD" if request.flag("watch"):
+                return self._watch(request, target)
+            case "GET" | "HEAD":
+                return self._object(request, target, self.rest.get(target), options)
+            case "PUT":
+                record, created = self.rest.update(target, negotiation.object_body(request), options)
+                return self._object(request, target, record, options, status=201 if created else 200)
+            case "PATCH":
+                kind = negotiation.content_type(request)
+                record, created = self.rest.patch(target, kind, negotiation.body(request), options)
+                return self._object(request, target, record, options, status=201 if created else 200)
+            case "DELETE" if not sub:
+                record, gone = self.rest.delete(target, self._delete_wish(request), options)
+                if gone:
+                    return Response(200, encode(self._deleted(target, record)))
+                return self._object(request, target, record, options)
+        raise errors.method_not_allowed("the server does not allow this method on the requested resource")
+
+    def _deleted(self, target: Target, record: Record) -> Json:
+        details: Json = {
+            "name": target.name,
+            "kind": target.resource.plural,
+            "uid": record.obj["metadata"]["uid"],
+        }
+        if target.resource.group:
+            details["group"] = target.resource.group
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+    def _options(self, request: Request) -> Options:
+        query = request.query
+        dry = query.get("dryRun", "")
+        if dry not in ("", "All"):
+            error = errors.FieldError("dryRun", "Unsupported value", dry, 'supported values: "All"')
+            raise errors.invalid("CreateOptions", "meta.k8s.io", "", [error])
+        agent = request.headers.get("user-agent", "").partition("/")[0] or "unknown"
+        validation = query.get("fieldValidation") or "Warn"
+        if validation not in ("Ignore", "Warn", "Strict"):
+            raise errors.bad_request(f"fieldValidation: {validation!r} is not one of Ignore, Strict, Warn")
+        if "apply-patch" in negotiation.content_type(request) and not query.get("fieldManager"):
+            raise errors.bad_request(
+                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+            )
+        return Options(query.get("fieldManager") or agent, dry == "All", validation, request.flag("force"))
+
+    def _delete_wish(self, request: Request) -> Json:
+        wish = negotiation.object_body(request)
+        for name in ("gracePeriodSeconds", "propagationPolicy", "orphanDependents"):
+            if name in request.query and name not in wish:
+                text = request.query[name]
+                wish[name] = (
+                    int(text)
+                    if text.lstrip("-").isdigit()
+                    else text == "true"
+                    if text in ("true", "false")
+                    else text
+                )
+        if wish.get("dryRun") == ["All"]:
+            request.query["dryRun"] = "All"
+        return wish
+
+    def _object(
+        self, request: Request, target: Target, record: Record, options: Options, *, status: int = 200
+    ) -> Response:
+        form = negotiation.form(request)
+        if form == "object":
+            answer = Response(status, record.json(target.api_version))
+        else:
+            obj = record.view(target.api_version)
+            meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            include = request.query.get("includeObject", "Metadata")
+            made = table.partial(obj) if form != "Table" else table.table(target, [obj], include, meta)
+            answer = Response(status, encode(made))
+        return _warned(answer, options.warnings)
+
+    def _predicate(self, request: Request, target: Target) -> selectors.Predicate | None:
+        labels = selectors.parse_labels(request.query.get("labelSelector", ""))
+        fields = selectors.parse_fields(
+            request.query.get("fieldSelector", ""),
+            target.resource.group,
+            target.resource.plural,
+            target.version.selectable,
+        )
+        found = selectors.both(labels, fields)
+        if target.name:
+            name = target.name
+            found = selectors.both(found, lambda obj: obj["metadata"]["name"] == name)
+        return found
+
+    def _list(self, request: Request, target: Target) -> Response:
+        query = request.query
+        revision, after = self.store.revision, None
+        if token := query.get("continue"):
+            revision, after = listing.parse_token(token)
+        elif (wanted := query.get("resourceVersion")) and wanted != "0":
+            revision = self._asked_revision(wanted, exact=query.get("resourceVersionMatch") == "Exact")
+        collection = self.store.collection(target.resource.group, target.resource.plural)
+        page = listing.page(
+            collection,
+            target.namespace or None,
+            self._predicate(request, target),
+            revision,
+            after=after,
+            limit=_number(query.get("limit", "")),
+        )
+        meta: Json = {"resourceVersion": str(page.revision)}
+        if page.token:
+            meta["continue"] = page.token
+        if page.remaining:
+            meta["remainingItemCount"] = page.remaining
+        form = negotiation.form(request)
+        if form == "Table":
+            objects = [r.view(target.api_version) for r in page.records]
+            include = query.get("includeObject", "Metadata")
+            return Response(200, encode(table.table(target, objects, include, meta)))
+        if form == "PartialObjectMetadata":
+            items = [table.partial(r.obj) for r in page.records]
+            head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
+            return Response(200, encode({**head, "items": items}))
+        head = {"kind": target.resource.list_kind, "apiVersion": target.api_version, "metadata": meta}
+        joined = b",".join(r.json(target.api_version) for r in page.records)
+        return Response(200, encode(head)[:-1] + b',"items":[' + joined + b"]}")
+
+    def _asked_revision(self, text: str, *, exact: bool) -> int:
+        if not text.isdigit():
+            raise errors.bad_request(f"resourceVersion: Invalid value: {text!r}: must be a number")
+        if int(text) > self.store.revision:
+            message = f"Too large resource version: {text}, current: {self.store.revision}"
+            cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+            raise ApiError(504, "Timeout", message, details={"causes": [cause], "retryAfterSeconds": 1})
+        return int(text) if exact else self.store.revision
+
+    def _watch(self, request: Request, target: Target) -> Stream:
+        query = request.query
+        wanted = query.get("resourceVersion", "")
+        initial = request.flag("sendInitialEvents")
+        fresh = initial or wanted in ("", "0")
+        revision = None if fresh else self._asked_revision(wanted, exact=True)
+        timeout = query.get("timeoutSeconds", "")
+        bookmarks = request.flag("allowWatchBookmarks")
+        wish = Wish(
+            target,
+            target.namespace or None,
+            self._predicate(request, target),
+            negotiation.form(request),
+            query.get("includeObject", "Metadata"),
+            revision,
+            bookmarks,
+            initial and bookmarks,
+            float(_number(timeout)) or DEFAULT_TIMEOUT_SECONDS,
+        )
+        collection = self.store.collection(target.resource.group, target.resource.plural)
+        watcher = Watcher(self.store, collection, wish, self._bookmark_seconds)
+        watcher.prepare()
+
+        async def produce(send: Send) -> None:
+            self._watchers.add(watcher)
+            try:
+                await watcher.run(send)
+            finally:
+                self._watchers.discard(watcher)
+
+        return Stream(produce)
+
+    def _delete_collection(self, request: Request, target: Target) -> Response:
+        wish = self._delete_wish(request)
+        options = self._options(request)
+        collection = self.store.collection(target.resource.group, target.resource.plural)
+        predicate = self._predicate(request, target)
+        page = listing.page(collection, target.namespace or None, predicate, self.store.revision)
+        for record in page.records:
+            meta = record.obj["metadata"]
+            one = Target(target.resource, target.version, meta.get("namespace", ""), meta["name"])
+            if self.store.get(one.place) is not None:
+                self.rest.delete(one, {k: v for k, v in wish.items() if k != "preconditions"}, options)
+        head: Json = {"kind": target.resource.list_kind, "apiVersion": target.api_version}
+        head["metadata"] = {"resourceVersion": str(self.store.revision)}
+        return Response(200, encode({**head, "items": [r.view(target.api_version) for r in page.records]}))
+
+    def _scale(self, request: Request, target: Target) -> Response:
+        main = Target(target.resource, target.version, target.namespace, target.name)
+        now = subresources.scale_of(main, self.rest.get(main))
+        options = self._options(request)
+        match request.method:
+            case "GET" | "HEAD":
+                return Response(200, encode(now))
+            case "PUT":
+                wanted: Any = negotiation.object_body(request)
+            case "PATCH":
+                kind = negotiation.content_type(request)
+                kind = "application/merge-patch+json" if "strategic" in kind else kind
+                wanted = self.rest.patched(now, kind, negotiation.body(request), target)
+            case _:
+                raise errors.method_not_allowed("scale can be read, updated and patched")
+        return _warned(
+            Response(200, encode(subresources.rescale(self.rest, target, wanted, options))), options.warnings
+        )
+
+    async def _pod_subresource(self, request: Request, target: Target) -> Response:
+        match request.method, target.subresource:
+            case "POST", "binding":
+                body = negotiation.object_body(request)
+                return Response(
+                    201, encode(subresources.bind(self.rest, target, body, self._options(request)))
+                )
+            case "POST", "eviction":
+                body = negotiation.object_body(request)
+                return Response(
+                    201, encode(subresources.evict(self.rest, target, body, self._options(request)))
+                )
+            case "GET", "log":
+                pod = self.rest.get(target).obj
+                text = await self.logs(pod, request.query) if self.logs is not None else None
+                if text is None:
+                    words = f"no log is kept for pod {target.name!r} in namespace {target.namespace!r}"
+                    raise ApiError(404, "NotFound", words)
+                return Response(200, text, "text/plain")
+        raise errors.method_not_allowed("the server does not allow this method on the requested resource")
+
+
+def _number(text: str) -> int:
+    if text and not text.isdigit():
+        raise errors.bad_request(f"expected a number, found {text!r}")
+    return int(text or 0)
+
+
+def _warned(answer: Response, warnings: list[str]) -> Response:
+    """The answer with one Warning header per warning."""
+    if not warnings:
+        return answer
+    quoted = (w.replace("\\", "\\\\").replace('"', '\\"') for w in dict.fromkeys(warnings))
+    headers = [*answer.headers, *(("Warning", f'299 - "{w}"') for w in quoted)]
+    return Response(answer.status, answer.body, answer.content_type, headers)

@@ -1,0 +1,2 @@
+def check(obj, old, schema):  # replaced next
+    return []
