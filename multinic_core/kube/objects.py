@@ -6,7 +6,8 @@ All functions are pure. JSON objects are dicts as ``json.loads`` gives them; arg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -39,6 +40,11 @@ def encode(resource: Resource[M], body: M | Mapping[str, Any]) -> Json:
     return raw
 
 
+def whole(resource: Resource[Any], raw: Mapping[str, Any]) -> Json:
+    """An object with ``apiVersion`` and ``kind``, which the API leaves out of the items of a list."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **raw}
+
+
 def faults(error: ValidationError) -> str:
     """Every fault of a validation in one line: ``path: message, found value``; values are cut at 80 characters."""
     lines = []
@@ -49,20 +55,44 @@ def faults(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def parse(resource: Resource[M], raw: Mapping[str, Any]) -> M:
-    """The model of one object.
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[M]):
+    """One object as it was seen at one version: its model, or why it has none."""
+
+    key: Key
+    version: str
+    """resourceVersion, never compared but for being equal; "" when there was none."""
+    model: M | None
+    problem: str = ""
+
+
+def see(resource: Resource[M], raw: Mapping[str, Any]) -> Seen[M]:
+    """Read one object; never raises."""
+    version = str((raw.get("metadata") or {}).get("resourceVersion") or "")
+    try:
+        return Seen(key_of(raw), version, resource.model.model_validate(whole(resource, raw)))
+    except ValidationError as error:
+        return Seen(key_of(raw), version, None, faults(error))
+
+
+def fitting(resource: Resource[M], seen: Seen[M]) -> M:
+    """The model of an object that was seen.
 
     Raises:
         ApiError: the object does not fit the model; status 200, as the API did answer, and ``UnexpectedObject``.
     """
-    try:
-        return resource.model.model_validate(raw)
-    except ValidationError as error:
-        raise ApiError(
-            f"{describe(resource, key_of(raw))}: does not fit {resource.model.__name__}: {faults(error)}",
-            status=200,
-            api_reason="UnexpectedObject",
-        ) from error
+    if seen.model is not None:
+        return seen.model
+    raise ApiError(
+        f"{describe(resource, seen.key)}: does not fit {resource.model.__name__}: {seen.problem}",
+        status=200,
+        api_reason="UnexpectedObject",
+    )
+
+
+def parse(resource: Resource[M], raw: Mapping[str, Any]) -> M:
+    """The model of an object. Raises ApiError as ``fitting`` does."""
+    return fitting(resource, see(resource, raw))
 
 
 def merge(target: Any, patch: Any) -> Any:

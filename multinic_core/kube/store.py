@@ -1,8 +1,8 @@
 """A local copy of the objects of one kind.
 
-Whoever keeps it current (the reflector, or a fake) hands it JSON objects; whoever reads it gets models. An object is
-parsed once, when it arrives. What counts as a change is a new resourceVersion, so a repeated event or a fresh list
-announces only what differs.
+Whoever keeps it current (the reflector, or a fake) hands it what was seen, parsed already; whoever reads
+it gets models. What counts as a change is a new resourceVersion, so a repeated event or a fresh list announces only
+what differs.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import trio
-from pydantic import ValidationError
 
-from multinic_core.kube.objects import describe, faults, key_of
+from multinic_core.kube.objects import Seen, describe
 from multinic_core.model.base import KubeObject, Resource
 from multinic_core.ports import Key
 
@@ -60,34 +59,32 @@ class LocalStore(Generic[M]):
         for key in sorted(self._versions):
             changed(key)
 
-    def replace(self, items: Iterable[Mapping[str, Any]]) -> None:
+    def replace(self, items: Iterable[Seen[M]]) -> None:
         """Take a complete list: announce what is new, changed or gone, and nothing else. Marks the store synced."""
-        fresh = {key_of(item): item for item in items}
+        fresh = {item.key: item for item in items}
         for key in [key for key in self._versions if key not in fresh]:
             self.remove(key)
         for item in fresh.values():
             self.put(item)
         self._synced.set()
 
-    def put(self, raw: Mapping[str, Any]) -> None:
-        """Take one object as it is now; a resourceVersion that is here already changes nothing."""
-        key = key_of(raw)
-        version = (raw.get("metadata") or {}).get("resourceVersion") or ""
-        if version and self._versions.get(key) == version:
+    def put(self, seen: Seen[M]) -> None:
+        """Take one object as it is now; a version that is here already changes nothing."""
+        key = seen.key
+        if seen.version and self._versions.get(key) == seen.version:
             return
-        self._versions[key] = version
-        try:
-            self._objects.setdefault(key.namespace, {})[key.name] = self.resource.model.model_validate(raw)
+        self._versions[key] = seen.version
+        if seen.model is not None:
+            self._objects.setdefault(key.namespace, {})[key.name] = seen.model
             self._invalid.pop(key, None)
-        except ValidationError as error:
+        else:
             self._drop(key)
-            reason = faults(error)
-            if self._invalid.get(key) != reason:
+            if self._invalid.get(key) != seen.problem:
                 log.warning(
                     "object does not fit its model and is left out",
-                    extra={"object": describe(self.resource, key), "problem": reason},
+                    extra={"object": describe(self.resource, key), "problem": seen.problem},
                 )
-            self._invalid[key] = reason
+            self._invalid[key] = seen.problem
         self._announce(key)
 
     def remove(self, key: Key) -> None:

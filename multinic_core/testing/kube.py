@@ -21,7 +21,8 @@ import trio
 
 from multinic_core.errors import ApiError
 from multinic_core.kube.modify import modify
-from multinic_core.kube.objects import Json, encode, key_of, parse
+from multinic_core.kube.objects import Json, Seen, encode, key_of, parse, see
+from multinic_core.kube.paths import View
 from multinic_core.kube.store import LocalStore
 from multinic_core.model.base import KubeObject, Resource
 from multinic_core.ports import Key, PatchKind, Store
@@ -51,20 +52,12 @@ class _Fault:
     left: int
 
 
-class _View(NamedTuple):
-    """What one store shows."""
-
-    resource: Resource[Any]
-    namespace: str
-    label_selector: str
-    field_selector: str
-
-    def shows(self, raw: Mapping[str, Any]) -> bool:
-        return (
-            self.namespace in ("", key_of(raw).namespace)
-            and label_match(self.label_selector, raw["metadata"].get("labels") or {})
-            and field_match(self.field_selector, raw)
-        )
+def _shows(view: View, raw: Mapping[str, Any]) -> bool:
+    return (
+        view.namespace in ("", key_of(raw).namespace)
+        and label_match(view.label_selector, raw["metadata"].get("labels") or {})
+        and field_match(view.field_selector, raw)
+    )
 
 
 class FakeKubernetes:
@@ -73,7 +66,7 @@ class FakeKubernetes:
     def __init__(self) -> None:
         self.writes: list[Write] = []
         self._objects = Objects(self._deliver)
-        self._stores: dict[_View, LocalStore[Any]] = {}
+        self._stores: dict[View, LocalStore[Any]] = {}
         self._faults: list[_Fault] = []
         self._stale = False
 
@@ -123,19 +116,19 @@ class FakeKubernetes:
         finally:
             self._stale = False
             for view, store in list(self._stores.items()):
-                store.replace(self._select(view))
+                store.replace(self._seen(view))
 
     # The port
 
     def store(
         self, resource: Resource[M], *, namespace: str = "", label_selector: str = "", field_selector: str = ""
     ) -> Store[M]:
-        view = _View(resource, namespace, label_selector, field_selector)
+        view = View(resource, namespace, label_selector, field_selector)
         if view not in self._stores:
             self._stores[view] = LocalStore(resource)
             if not self._stale:
-                self._stores[view].replace(self._select(view))
-        return cast(Store[M], self._stores[view])
+                self._stores[view].replace(self._seen(view))
+        return cast("Store[M]", self._stores[view])
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -148,7 +141,7 @@ class FakeKubernetes:
         self, resource: Resource[M], *, namespace: str = "", label_selector: str = "", field_selector: str = ""
     ) -> list[M]:
         await self._enter("list", resource)
-        view = _View(resource, namespace, label_selector, field_selector)
+        view = View(resource, namespace, label_selector, field_selector)
         return [parse(resource, raw) for raw in self._select(view)]
 
     async def create(self, resource: Resource[M], body: M | Mapping[str, Any]) -> M:
@@ -197,12 +190,10 @@ class FakeKubernetes:
     async def delete(self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None) -> None:
         await self._enter("delete", resource, name)
         key = Key(namespace, name)
-        try:
-            self._objects.delete(resource, key, uid)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        raw = self._objects.table(resource).get(key)
+        if raw is None or uid not in (None, raw["metadata"]["uid"]):
             return
+        self._objects.delete(resource, key)
         self.writes.append(Write("delete", resource.plural, key))
 
     # Inside
@@ -219,16 +210,19 @@ class FakeKubernetes:
         await self._enter("get", resource, key.name)
         return self._objects.get(resource, key)
 
-    def _select(self, view: _View) -> Iterable[Json]:
+    def _select(self, view: View) -> Iterable[Json]:
         table = self._objects.table(view.resource)
-        return tuple(table[key] for key in sorted(table) if view.shows(table[key]))
+        return [table[key] for key in sorted(table) if _shows(view, table[key])]
+
+    def _seen(self, view: View) -> Iterable[Seen[Any]]:
+        return [see(view.resource, raw) for raw in self._select(view)]
 
     def _deliver(self, resource: Resource[Any], key: Key, raw: Json | None) -> None:
         if self._stale:
             return
         for view, store in list(self._stores.items()):
             if view.resource == resource:
-                if raw is not None and view.shows(raw):
-                    store.put(raw)
+                if raw is not None and _shows(view, raw):
+                    store.put(see(resource, raw))
                 else:
                     store.remove(key)

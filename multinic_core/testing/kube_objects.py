@@ -141,10 +141,8 @@ class Objects:
         self._applied[owner] = copy.deepcopy(body)
         return result
 
-    def delete(self, resource: Resource[Any], key: Key, uid: str | None) -> None:
+    def delete(self, resource: Resource[Any], key: Key) -> None:
         raw = self.get(resource, key)
-        if uid is not None and raw["metadata"]["uid"] != uid:
-            raise failure(409, "Conflict", f"{describe(resource, key)}: uid is not {uid!r}")
         if not raw["metadata"].get("finalizers"):
             self._remove(resource, key, raw)
         elif not raw["metadata"].get("deletionTimestamp"):
@@ -183,7 +181,7 @@ class Objects:
         if (resource.group, resource.plural) == (NAMESPACES.group, NAMESPACES.plural):
             for other, table in list(self._tables.values()):
                 for inside in [inside for inside in table if inside.namespace == key.name]:
-                    self.delete(other, inside, None)
+                    self.delete(other, inside)
         return raw
 
     def _collect(self, uid: str) -> None:
@@ -193,7 +191,7 @@ class Objects:
             for key, raw in list(table.items()):
                 owners = {owner["uid"] for owner in raw["metadata"].get("ownerReferences") or ()}
                 if uid in owners and not owners & alive and key in table:
-                    self.delete(resource, key, None)
+                    self.delete(resource, key)
 
 
 def _timestamp() -> str:
