@@ -139,7 +139,7 @@ async def start_pods(story: Story, cluster: Cluster) -> list[LabPod]:
     addresses = [address for pod in pods for address in pod.addresses]
     story.expect(len(set(addresses)) == len(addresses), "two pods share an address")
     for pod in pods:
-        story.expect(len(pod.interfaces) == scenario.nics - 1, f"{pod.name} has {len(pod.interfaces)} interfaces")
+        story.expect(len(pod.interfaces) == scenario.expected_nics, f"{pod.name} has {len(pod.interfaces)} interfaces")
         kernel = await cluster.agent.call("links", pod=pod.key)
         told = {(link["ifname"], info["local"]) for link in kernel for info in link["addr_info"]}
         story.expect(set(pod.interfaces) <= told, f"{pod.name}: the kernel has {sorted(told)}")

@@ -45,7 +45,7 @@ def pod_manifest(scenario: Scenario, network: str) -> str:
                 "name": f"pod-{node}-{letter}",
                 "namespace": NAMESPACE,
                 "labels": {"app": "multinic-lab"},
-                "annotations": {NETWORKS_ANNOTATION: network},
+                "annotations": {NETWORKS_ANNOTATION: _asking(scenario, network)},
             },
             "spec": {"nodeName": node, "containers": [{"name": "pause", "image": "multinic-lab/pause"}]},
         }
@@ -53,6 +53,12 @@ def pod_manifest(scenario: Scenario, network: str) -> str:
         for letter in "abcdefghijklmnopqrst"[: scenario.pods_per_node]
     ]
     return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def _asking(scenario: Scenario, network: str) -> str:
+    if scenario.pod_nics is None:
+        return network
+    return json.dumps([{"name": network, "cni-args": {"nics": scenario.pod_nics}}])
 
 
 def read_pod(pod: Pod, network: str) -> LabPod:

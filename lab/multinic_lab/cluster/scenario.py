@@ -25,6 +25,8 @@ class Scenario(BaseModel):
     nics: int = Field(default=4, ge=2, le=33)
     """NICs of each node, the primary one included."""
     pods_per_node: int = Field(default=2, ge=1, le=20)
+    pod_nics: int | None = Field(default=None, ge=1)
+    """NICs that each pod asks for; None: all of the network."""
     mtu: int = Field(default=1500, ge=1280, le=65535)
     """Bytes, of every NIC."""
     network: Path = Path("network.yaml")
@@ -37,6 +39,11 @@ class Scenario(BaseModel):
     @property
     def node_names(self) -> list[str]:
         return [f"node-{number}" for number in range(1, self.nodes + 1)]
+
+    @property
+    def expected_nics(self) -> int:
+        """NICs that each pod shall get."""
+        return self.pod_nics or self.nics - 1
 
     def machine_spec(self, prefix: str, api_port: int) -> dict[str, Any]:
         """The machine that the agent is asked to make: eth0 is primary, eth<n> is on NIC network n."""
