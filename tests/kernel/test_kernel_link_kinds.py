@@ -1,9 +1,9 @@
 """The link kinds multinic makes exist in the kernel these tests run in, and mean there what we think."""
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -57,8 +57,6 @@ def test_a_macvlan_link_has_a_mac_of_its_own(ip: Ip):
 @pytest.mark.needs_root
 @pytest.mark.link_kind("dummy", "vrf", "vlan", "bond")
 def test_the_kinds_a_test_was_sent_here_for_are_made_here():
-    """The kernel that was chosen for a test makes every kind the test named, and probing leaves no link
-    behind."""
-    before = sorted(Path("/sys/class/net").iterdir())
-    assert native_link_kinds() >= {"dummy", "vrf", "vlan", "bond", "ipvlan", "macvlan", "veth", "bridge"}
-    assert sorted(Path("/sys/class/net").iterdir()) == before
+    """The kernel that was chosen for a test makes every kind the test named; probing leaves no link behind."""
+    assert native_link_kinds() >= {"dummy", "vrf", "vlan", "bond"}
+    assert not [ifname for _, ifname in socket.if_nameindex() if ifname.startswith("try")]

@@ -20,6 +20,11 @@ from .mux import MTU, RING
 
 MODULES = ("ipv6", "af_packet", "veth", "bridge", "ipvlan", "macvlan", "8021q", "vrf", "dummy", "bonding")
 """Loaded at boot; everything else loads when it is asked for, through the kernel's own module loader."""
+MODULE_OPTIONS = """options bonding max_bonds=0
+options dummy numdummies=0
+options ifb numifbs=0
+"""
+"""Loading a module makes no link by itself, on every machine alike (the machine's own modprobe.d is not read)."""
 COVERED = ("/run", "/tmp")  # noqa: S108 - mount points of the guest
 """Folders that become tmpfs in the guest."""
 
@@ -48,6 +53,8 @@ def command_line(machine: Machine, wire_descriptor: int, console_descriptor: int
     modules = _uml_modules(kernel)
     (machine.folder / "lib").mkdir()
     (machine.folder / "lib" / "modules").symlink_to(modules)
+    (machine.folder / "modprobe.d").mkdir()
+    (machine.folder / "modprobe.d" / "lab.conf").write_text(MODULE_OPTIONS)
     _write_script(machine.folder / "modprobe", [f'exec {_modprobe(machine)} "$@"'])
     _write_script(machine.folder / "init", _init_lines(machine))
     return [
@@ -94,7 +101,8 @@ def _uml_modules(kernel: Path) -> Path:
 
 
 def _modprobe(machine: Machine) -> str:
-    return f"{shlex.quote(str(tools.find('modprobe')))} -d {shlex.quote(str(machine.folder))}"
+    folder = str(machine.folder)
+    return shlex.join([str(tools.find("modprobe")), "-C", f"{folder}/modprobe.d", "-d", folder])
 
 
 def _write_script(path: Path, lines: list[str]) -> None:

@@ -1,6 +1,7 @@
 """A command in the lab kernel behaves as if it ran here, reaches the host, is reached by it, and never
 outlives its owner."""
 
+import json
 import os
 import subprocess
 import sys
@@ -83,6 +84,13 @@ def test_output_and_exit_status_are_the_commands_own():
     assert done.returncode == 7
     assert done.stderr == b"oops\n"
     assert done.stdout == b"".join(b"%d\n" % number for number in range(1, 200_001))
+
+
+def test_the_guests_main_namespace_starts_with_loopback_alone():
+    """Neither loading the modules nor the way to the host leaves a link there, even after asking for a kind."""
+    script = "ip link add kept0 type dummy && ip -json link show"
+    done = subprocess.run([*SUPERVISOR, "--", "sh", "-c", script], capture_output=True, timeout=120, check=True)
+    assert {link["ifname"]: "UP" in link["flags"] for link in json.loads(done.stdout)} == {"lo": True, "kept0": False}
 
 
 def test_a_command_that_cannot_start_or_dies_is_told_apart():
