@@ -6,7 +6,7 @@ slow one disturbs no other. Data goes to stdout, messages to stderr; every listi
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 import click
 
@@ -28,11 +28,22 @@ class CommandGroup(click.Group):
         if (own := super().get_command(ctx, cmd_name)) is not None:
             return own
         for found in entry_points(group=COMMANDS_GROUP, name=cmd_name):
-            command = found.load()
-            if not isinstance(command, click.Command):
-                raise click.ClickException(f"{found.value} of {found.dist} is {command!r}, expected a click command")
-            return command
+            try:
+                command = found.load()
+            except Exception as error:  # a foreign distribution may raise anything
+                return _broken(found, f"{type(error).__name__}: {error}")
+            return command if isinstance(command, click.Command) else _broken(found, f"found {command!r}")
         return None
+
+
+def _broken(found: EntryPoint, cause: str) -> click.Command:
+    """A command that says why the real one cannot run, so that the others stay listed and usable."""
+    owner = found.dist.name if found.dist else "unknown distribution"
+
+    def fail() -> None:
+        raise click.ClickException(f"command {found.name!r} of {owner} cannot be loaded: {cause}")
+
+    return click.Command(found.name, callback=fail, help=f"Cannot be loaded: {cause}")
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
