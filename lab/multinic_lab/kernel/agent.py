@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import rtnetlink
+from .furnish import furnish
 from .mux import EXIT, HELLO, SIGNAL, Record
 from .relay import Relay
 from .wire import guest_wire
@@ -154,4 +155,6 @@ def _enter_wire_network() -> None:
 def main() -> None:
     """Entry of the guest process; messages go to the guest's console, which the host keeps for diagnosis."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    Agent(json.loads(Path(sys.argv[1]).read_text())).run()
+    order = json.loads(Path(sys.argv[1]).read_text())
+    furnish(order["folder"], order["keep"])
+    Agent(order).run()

@@ -103,9 +103,15 @@ class Supervisor:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             wire.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
         wire.setblocking(False)
-        order = {"argv": list(self._order.argv), "env": dict(self._order.env), "cwd": str(self._order.cwd)}
+        order = {
+            "argv": list(self._order.argv),
+            "env": dict(self._order.env),
+            "cwd": str(self._order.cwd),
+            "folder": str(folder),
+            "keep": [str(path) for path in (folder, *self._order.keep)],
+        }
         (folder / "order.json").write_text(json.dumps(order))
-        machine = Machine(folder, self._order.memory_mb, (folder, *self._order.keep))
+        machine = Machine(folder, self._order.memory_mb)
         environment = {
             "PATH": os.defpath,
             "HOME": str(folder),

@@ -18,15 +18,12 @@ from pathlib import Path
 from ..provision import tools
 from .mux import MTU, RING
 
-MODULES = ("ipv6", "af_packet", "veth", "bridge", "ipvlan", "macvlan", "8021q", "vrf", "dummy", "bonding")
-"""Loaded at boot; everything else loads when it is asked for, through the kernel's own module loader."""
 MODULE_OPTIONS = """options bonding max_bonds=0
 options dummy numdummies=0
 options ifb numifbs=0
 """
-"""Loading a module makes no link by itself, on every machine alike (the machine's own modprobe.d is not read)."""
-COVERED = ("/run", "/tmp")  # noqa: S108 - mount points of the guest
-"""Folders that become tmpfs in the guest."""
+"""Loading a module makes no link by itself, on every machine alike (the machine's own modprobe.d is not
+read)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +33,6 @@ class Machine:
     folder: Path
     """Private, existing; seen by the guest at the same path."""
     memory_mb: int
-    keep: tuple[Path, ...]
-    """Host folders that stay visible where `COVERED` would hide them."""
 
 
 def command_line(machine: Machine, wire_descriptor: int, console_descriptor: int) -> list[str]:
@@ -55,7 +50,10 @@ def command_line(machine: Machine, wire_descriptor: int, console_descriptor: int
     (machine.folder / "lib" / "modules").symlink_to(modules)
     (machine.folder / "modprobe.d").mkdir()
     (machine.folder / "modprobe.d" / "lab.conf").write_text(MODULE_OPTIONS)
-    _write_script(machine.folder / "modprobe", [f'exec {_modprobe(machine)} "$@"'])
+    # The kernel starts it with an environment of its own, so it brings the libraries' folder along.
+    libraries = tools.environment().get("LD_LIBRARY_PATH", "")
+    lines = [f"export LD_LIBRARY_PATH={shlex.quote(libraries)}"] if libraries else []
+    _write_script(machine.folder / "modprobe", [*lines, f'exec {_modprobe(machine)} "$@"'])
     _write_script(machine.folder / "init", _init_lines(machine))
     return [
         str(kernel),
@@ -114,37 +112,17 @@ def _init_lines(machine: Machine) -> list[str]:
     """The guest's init. It must not end (the kernel would panic), so it powers off after the agent, whatever
     became of it."""
     environment = tools.environment()
-    lines = [
-        f"export PATH={shlex.quote(environment['PATH'])}",
-        f"export LD_LIBRARY_PATH={shlex.quote(environment['LD_LIBRARY_PATH'])}"
-        if "LD_LIBRARY_PATH" in environment
-        else "",
-        "mount -t proc proc /proc",
-        "mount -t sysfs sysfs /sys",
-        "mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null",
-        "mount -t bpf bpf /sys/fs/bpf 2>/dev/null",
-        "mkdir -p /dev/shm /dev/pts /dev/kept",
-        "mount -t tmpfs tmpfs /dev/shm",
-        "mount -t devpts devpts /dev/pts 2>/dev/null",
-        "ln -sf /proc/self/fd /dev/fd",
-    ]
-    covered = [path for path in machine.keep if any(path.is_relative_to(top) for top in COVERED)]
-    for number, path in enumerate(covered):
-        lines += [f"mkdir /dev/kept/{number}", f"mount --bind {shlex.quote(str(path))} /dev/kept/{number}"]
-    lines += [f"mount -t tmpfs -o mode={mode} tmpfs {top}" for top, mode in zip(COVERED, ("0755", "1777"), strict=True)]
-    for number, path in enumerate(covered):
-        quoted = shlex.quote(str(path))
-        lines += [f"mkdir -p {quoted}", f"mount --move /dev/kept/{number} {quoted}"]
-    # Loopback answers pings of ordinary sockets too, and lock files have their usual place.
-    lines += [
-        "mkdir -p /run/lock /run/netns",
-        f"echo {shlex.quote(str(machine.folder / 'modprobe'))} > /proc/sys/kernel/modprobe",
-        f"{_modprobe(machine)} -a {' '.join(MODULES)}",
+    return [
+        *(
+            f"export {name}={shlex.quote(environment[name])}"
+            for name in ("PATH", "LD_LIBRARY_PATH")
+            if name in environment
+        ),
         _agent_command(machine),
+        "[ -e /proc/sysrq-trigger ] || mount -t proc proc /proc",
         "echo o > /proc/sysrq-trigger",
         "while :; do sleep 60; done",
     ]
-    return [line for line in lines if line]
 
 
 def _agent_command(machine: Machine) -> str:
