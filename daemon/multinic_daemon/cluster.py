@@ -1,0 +1,136 @@
+"""What the engine knows of the cluster: networks, this node's pools and the blocks, all from watched stores.
+
+Nothing here calls the API on the way of a pod, with one exception: a network that the watch has not brought yet is
+fetched once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+from multinic_core.errors import ApiError, ConfigError, DaemonUnavailableError
+from multinic_core.model import CIDR, CIDRS, HOSTNAME_LABEL, IPPOOLS, NETWORKS, IPPool, MultiNicNetwork
+from multinic_core.ports import Key, Kubernetes
+
+SYNC_SECONDS = 15.0
+"""How long a call waits for the first complete lists."""
+FETCH_SECONDS = 5.0
+"""How long the one fetch of an unknown network may take."""
+
+
+class ClusterView(Protocol):
+    """The cluster as far as attaching pods needs it."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether first complete lists have arrived."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait for the first complete lists, for a bounded time.
+
+        Raises:
+            DaemonUnavailableError: they have not come.
+        """
+        ...
+
+    async def network(self, name: str) -> MultiNicNetwork:
+        """The network of this name.
+
+        Raises:
+            ConfigError: there is none, or it does not fit its schema.
+            DaemonUnavailableError: it is not known and the API cannot be asked.
+        """
+        ...
+
+    def pools(self, network: str) -> Sequence[IPPool]:
+        """This node's pools of a network, sorted by name; those being deleted are absent."""
+        ...
+
+    def invalid_pools(self, network: str) -> Sequence[str]:
+        """What is wrong with pools that may be this network's, one sentence each."""
+        ...
+
+    def cidr(self, network: str) -> CIDR | None:
+        """The blocks that the operator computed for a network, or None when it has not."""
+        ...
+
+    async def pools_changed(self) -> None:
+        """Wait until a pool of this node changes."""
+        ...
+
+
+class Cluster:
+    """The view over the stores of a Kubernetes port; filled while the port's ``serve`` runs."""
+
+    def __init__(self, kubernetes: Kubernetes, node: str) -> None:
+        self._kubernetes = kubernetes
+        self._node = node
+        self._networks = kubernetes.store(NETWORKS)
+        self._pools = kubernetes.store(IPPOOLS, label_selector=f"{HOSTNAME_LABEL}={node}")
+        self._cidrs = kubernetes.store(CIDRS)
+        self._changed = trio.Event()
+        self._pools.subscribe(self._announce)
+
+    @property
+    def synced(self) -> bool:
+        return self._networks.synced and self._pools.synced and self._cidrs.synced
+
+    async def ready(self) -> None:
+        if self.synced:
+            return
+        with trio.move_on_after(SYNC_SECONDS):
+            for store in (self._networks, self._pools, self._cidrs):
+                await store.wait_synced()
+            return
+        raise DaemonUnavailableError(
+            f"daemon of node {self._node!r}: the Kubernetes API has not answered since it started; try again later"
+        )
+
+    async def network(self, name: str) -> MultiNicNetwork:
+        if network := self._networks.get(name):
+            return network
+        if reason := self._networks.invalid.get(Key("", name)):
+            raise ConfigError(f"MultiNicNetwork {name!r}: {reason}")
+        try:
+            with trio.fail_after(FETCH_SECONDS):
+                return await self._kubernetes.get(NETWORKS, name)
+        except trio.TooSlowError as error:
+            raise DaemonUnavailableError(
+                f"MultiNicNetwork {name!r}: not known here, and the API did not answer within {FETCH_SECONDS:g} seconds"
+            ) from error
+        except ApiError as error:
+            if error.status == 404:
+                raise ConfigError(f"name: found {name!r}, expected the name of a MultiNicNetwork") from error
+            raise DaemonUnavailableError(
+                f"MultiNicNetwork {name!r}: not known here, and the API said: {error}"
+            ) from error
+
+    def pools(self, network: str) -> Sequence[IPPool]:
+        return [
+            pool
+            for pool in self._pools.list()
+            if pool.spec.net_attach_def == network
+            and pool.spec.host_name == self._node
+            and pool.metadata.deletion_timestamp is None
+        ]
+
+    def invalid_pools(self, network: str) -> Sequence[str]:
+        return [
+            f"IPPool {key.name!r}: {reason}"
+            for key, reason in self._pools.invalid.items()
+            if key.name.startswith(f"{network}-")
+        ]
+
+    def cidr(self, network: str) -> CIDR | None:
+        return self._cidrs.get(network)
+
+    async def pools_changed(self) -> None:
+        await self._changed.wait()
+
+    def _announce(self, _key: Key) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

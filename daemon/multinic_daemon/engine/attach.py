@@ -1,0 +1,206 @@
+"""ADD of ``multi-nic``: all the links of one attachment, or nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from multinic_core.cni import Result
+from multinic_core.errors import AttachmentExistsError, ContainerGoneError, DaemonUnavailableError, MultinicError
+from multinic_core.model import MULTI_NIC_IPAM, MultiNicNetwork
+from multinic_core.plan import AttachmentRequest, LinkRequest
+from multinic_core.pools import Pool
+from multinic_daemon import crashpoints
+from multinic_daemon.engine import allocate as allocating
+from multinic_daemon.engine.answer import decode_result, encode_result, link_result
+from multinic_daemon.engine.context import UNDO_SECONDS, Engine
+from multinic_daemon.engine.detach import detach
+from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.planning import main_plugin, make_plan, pod_routes
+from multinic_daemon.engine.select import choose, find_members, link_names
+from multinic_daemon.journal import NewAttachment, Record
+from multinic_daemon.pools import join_pools
+
+log = logging.getLogger(__name__)
+
+POOL_SECONDS = 5.0
+"""How long ADD waits for pools that the operator is about to write."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An ADD that is decided and not yet written down."""
+
+    new: NewAttachment
+    links: tuple[LinkRequest, ...]
+
+
+async def attach(engine: Engine, call: Invocation) -> Result:
+    """Attach one pod interface, or answer again what was answered before.
+
+    Raises:
+        MultinicError: nothing is left of the attempt; or, when undoing failed too, a row that DEL or the next
+            start finishes.
+    """
+    async with engine.locks((call.container_id, call.ifname)):
+        if (recorded := await settle_recorded(engine, call)) is not None:
+            return recorded
+        network = await engine.cluster.network(call.netconf.name)
+        prepared = await _when_pools_are_there(engine, partial(prepare, engine, call, network))
+        record = engine.journal.begin(prepared.new)
+        crashpoints.reached("add.journaled")
+        try:
+            made = await trio.to_thread.run_sync(
+                engine.kernel.apply_plan, prepared.new.plan, call.netns, record.group, limiter=engine.limiter
+            )
+            crashpoints.reached("add.applied")
+            result = link_result(call.netns, prepared.links, made, call.netconf.ipam)
+            engine.journal.finish(record, encode_result(result))
+        except BaseException:
+            await _undo(engine, record)
+            raise
+        crashpoints.reached("add.ready")
+    log.info(
+        "attached",
+        extra={
+            "network": call.netconf.name,
+            "container_id": call.container_id,
+            "ifname": call.ifname,
+            "pod": f"{call.pod.namespace}/{call.pod.name}",
+            "nics": [link.parent for link in prepared.links],
+        },
+    )
+    return result
+
+
+async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
+    """What the journal already answers to this call; None when the way is free for a fresh attachment.
+
+    The same call on the same namespace gets the same answer, as long as the links are as they were made. What a crash
+    or another namespace left behind is removed.
+
+    Raises:
+        AttachmentExistsError: the interface name is held with another configuration.
+    """
+    for record in engine.journal.of_interface(call.container_id, call.ifname):
+        if record.key.plugin != call.plugin:
+            continue
+        if record.key.network != call.netconf.name:
+            raise AttachmentExistsError(
+                f"interface {call.ifname!r} of container {call.container_id!r}: attached to network"
+                f" {record.key.network!r} already, expected a DEL first"
+            )
+        if record.state == "ready" and record.netns == call.netns:
+            if record.digest != call.digest:
+                raise AttachmentExistsError(
+                    f"interface {call.ifname!r} of container {call.container_id!r}: attached to {call.netconf.name!r}"
+                    " with another configuration already, expected a DEL first"
+                )
+            if not await kernel_differences(engine, record):
+                return decode_result(record.result_json)
+        await detach(engine, record)
+    return None
+
+
+async def kernel_differences(engine: Engine, record: Record) -> list[str]:
+    """How the kernel differs from a record, one sentence each."""
+    try:
+        return await trio.to_thread.run_sync(
+            engine.kernel.differences, record.plan, record.netns, limiter=engine.limiter
+        )
+    except ContainerGoneError as error:
+        return [str(error)]
+
+
+def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepared:
+    """Decide everything about an attachment. Does no I/O and changes nothing.
+
+    Raises:
+        MultinicError: why it cannot be.
+    """
+    netconf, view = call.netconf, engine.view()
+    plugin = main_plugin(engine.registry, netconf.plugin)
+    pools = node_pools(engine, netconf.name)
+    require_pools(netconf.name, netconf.ipam.get("type"), (), pools)
+    members = find_members(netconf, view, {pool.parent for pool in pools}, engine.cluster.cidr(netconf.name))
+    selection = choose(engine.registry, netconf, network, call.pod, members, view.name)
+    names = link_names(call.ifname, len(selection.chosen))
+    require_pools(netconf.name, netconf.ipam.get("type"), selection.chosen, pools)
+    allocations = allocating.allocate(engine.registry, netconf.ipam, selection.chosen, call.static, pools)
+    links = tuple(
+        LinkRequest(name, parent, tuple(each.address for each in allocations if each.parent == parent))
+        for name, parent in zip(names, selection.chosen, strict=True)
+    )
+    request = AttachmentRequest(
+        call.container_id, call.ifname, call.netns, netconf.name, call.pod, netconf.plugin, links
+    )
+    plan = make_plan(engine.registry, plugin, request, view, pod_routes(netconf.ipam, links))
+    moved = allocating.cursors(allocations, call.static)
+    return Prepared(NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved), links)
+
+
+def node_pools(engine: Engine, network: str) -> tuple[Pool, ...]:
+    """This node's pools of a network with what is held of them.
+
+    Raises:
+        ConfigError: one of them cannot be read.
+    """
+    return join_pools(engine.cluster.pools(network), engine.journal)
+
+
+class PoolsMissingError(DaemonUnavailableError):
+    """The operator has not yet made the pools that are needed."""
+
+
+def require_pools(network: str, ipam_type: object, parents: tuple[str, ...], pools: tuple[Pool, ...]) -> None:
+    """Where addresses come from computed pools, there must be some, and one for each of these NICs.
+
+    Raises:
+        PoolsMissingError: some have none; trying again later may help, as pools are the operator's to make.
+    """
+    there = {pool.parent for pool in pools}
+    missing = [parent for parent in parents if parent not in there]
+    if ipam_type == MULTI_NIC_IPAM and not pools:
+        raise PoolsMissingError(
+            f"network {network!r}: no address pool on this node yet; the operator makes them, and says on the"
+            " MultiNicNetwork why it cannot"
+        )
+    if ipam_type == MULTI_NIC_IPAM and missing:
+        raise PoolsMissingError(
+            f"network {network!r}: NICs {missing!r} have no address pool on this node, found pools for"
+            f" {sorted(there)!r}; the operator makes them, and says on the MultiNicNetwork why it cannot"
+        )
+
+
+async def _when_pools_are_there(engine: Engine, decide: Callable[[], T]) -> T:
+    """Decide, and again whenever a pool changes, as long as pools are what is missing."""
+    with trio.move_on_after(POOL_SECONDS):
+        while True:
+            try:
+                return decide()
+            except PoolsMissingError:
+                await engine.cluster.pools_changed()
+    return decide()
+
+
+async def _undo(engine: Engine, record: Record) -> None:
+    """Take back a failed ADD, even while being cancelled."""
+    cause = f"not done within {UNDO_SECONDS:g} seconds"
+    with trio.move_on_after(UNDO_SECONDS, shield=True):
+        try:
+            await detach(engine, record, point="undo")
+        except MultinicError as error:
+            cause = str(error)
+        else:
+            return
+    log.error(
+        "links of a failed ADD may be left; its addresses stay held until DEL or the next start",
+        extra={"container_id": record.key.container_id, "ifname": record.key.ifname, "cause": cause},
+    )

@@ -1,0 +1,53 @@
+"""CHECK: the journal, the runtime's prevResult and the kernel must say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from multinic_core.cni import Result, parse_result
+from multinic_core.errors import CheckFailedError, ConfigError
+from multinic_daemon.engine.answer import decode_result
+from multinic_daemon.engine.attach import kernel_differences
+from multinic_daemon.engine.context import Engine
+from multinic_daemon.engine.invocation import Invocation
+
+
+async def check(engine: Engine, call: Invocation) -> None:
+    """Compare what was made with what is there; of both ``multi-nic`` and ``multi-nic-ipam``.
+
+    Raises:
+        ConfigError: there is no ``prevResult``.
+        CheckFailedError: they differ; names each difference.
+    """
+    if call.netconf.prev_result is None:
+        raise ConfigError("prevResult: missing, CHECK needs the result of ADD")
+    subject = f"interface {call.ifname!r} of container {call.container_id!r} on network {call.netconf.name!r}"
+    async with engine.locks((call.container_id, call.ifname)):
+        record = engine.journal.find(call.key)
+        if record is None:
+            raise CheckFailedError(f"{subject}: not attached by this node")
+        if record.state != "ready":
+            raise CheckFailedError(f"{subject}: found {record.state}, expected ready")
+        found = []
+        if record.netns != call.netns:
+            found.append(f"attached in namespace {record.netns!r}, asked about {call.netns!r}")
+        found += _result_differences(decode_result(record.result_json), parse_result(call.netconf.prev_result))
+        if record.has_links:
+            found += await kernel_differences(engine, record)
+    if found:
+        raise CheckFailedError(f"{subject}: {'; '.join(found)}")
+
+
+def _result_differences(recorded: Result, given: Result) -> Iterator[str]:
+    """What of the recorded answer is not in ``prevResult``, which later plugins of a chain may have added to."""
+    interfaces = {(each.name, each.sandbox): each for each in given.interfaces}
+    for interface in recorded.interfaces:
+        other = interfaces.get((interface.name, interface.sandbox))
+        if other is None:
+            yield f"prevResult lacks interface {interface.name!r} in {interface.sandbox!r}"
+        elif other.mac.lower() != interface.mac.lower():
+            yield f"prevResult has MAC address {other.mac!r} for {interface.name!r}, recorded {interface.mac!r}"
+    addresses = {ip.address for ip in given.ips}
+    for ip in recorded.ips:
+        if ip.address not in addresses:
+            yield f"prevResult lacks address {ip.address}"

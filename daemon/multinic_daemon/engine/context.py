@@ -1,0 +1,72 @@
+"""What every command of the engine works with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from multinic_core.plan import NodeView
+from multinic_core.registry import Registry
+from multinic_daemon.cluster import ClusterView
+from multinic_daemon.journal import Journal
+from multinic_daemon.kernel import PodKernel
+
+KERNEL_THREADS = 16
+"""Kernel conversations at once. Removals mostly wait for a grace period, so more than there are processors."""
+REQUEST_SECONDS = 60.0
+"""For one call, undoing not counted. Below what the socket server (80) and the executable (90) wait."""
+UNDO_SECONDS = 15.0
+"""For undoing one failed ADD, whatever else is cancelled."""
+
+
+class KeyedLocks:
+    """One lock per key, kept only while somebody holds it or waits for it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[tuple[str, str], tuple[trio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def __call__(self, key: tuple[str, str]) -> AsyncIterator[None]:
+        lock, users = self._locks.get(key, (trio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
+
+    def busy(self, key: tuple[str, str]) -> bool:
+        """Whether somebody holds the lock of this key."""
+        return key in self._locks
+
+    def __len__(self) -> int:
+        return len(self._locks)
+
+
+def no_route_problem(network: str) -> str:
+    """For ``Engine.route_problem`` where nobody keeps host routes."""
+    return ""
+
+
+@dataclass(slots=True)
+class Engine:
+    """One node's engine; one per journal."""
+
+    registry: Registry
+    journal: Journal
+    kernel: PodKernel
+    cluster: ClusterView
+    view: Callable[[], NodeView]
+    """The node's NICs as discovery last saw them; no I/O."""
+    route_problem: Callable[[str], str] = no_route_problem
+    """Network name to what is wrong with its host routes on this node, or ""."""
+    locks: KeyedLocks = field(default_factory=KeyedLocks)
+    """By (container id, ifname)."""
+    limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(KERNEL_THREADS))

@@ -1,0 +1,89 @@
+"""DEL and GC: remove what the journal says was made, then free its addresses. Never a fresh choice."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from multinic_core.errors import ConfigError, MultinicError
+from multinic_daemon import crashpoints
+from multinic_daemon.engine.context import Engine
+from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.journal import AttachmentKey, Record
+
+log = logging.getLogger(__name__)
+
+
+async def detach(engine: Engine, record: Record, netns: str = "", *, point: str = "del") -> None:
+    """Remove the links of a record, then the record. Addresses are freed only when the links are gone.
+
+    Args:
+        netns: path by which the caller knows the namespace, looked at too when the recorded one shows no links.
+        point: prefix of the crash points passed.
+
+    Raises:
+        KernelError: the kernel refused; the record stays, as ``deleting``.
+    """
+    if record.state != "deleting":
+        engine.journal.mark_deleting(record)
+    crashpoints.reached(f"{point}.marked")
+    if record.has_links:
+        removed = await _remove(engine, record.netns, record.group)
+        if not removed and netns and netns != record.netns:
+            await _remove(engine, netns, record.group)
+    crashpoints.reached(f"{point}.removed")
+    engine.journal.forget(record)
+    crashpoints.reached(f"{point}.released")
+
+
+async def _remove(engine: Engine, netns: str, group: int) -> int:
+    return await trio.to_thread.run_sync(engine.kernel.remove_links, netns, group, limiter=engine.limiter)
+
+
+async def delete(engine: Engine, key: AttachmentKey, netns: str, *, only: int | None = None) -> None:
+    """DEL: what the journal does not know is gone already.
+
+    Args:
+        only: id of the row that is meant; a newer attachment under the same key is left alone.
+    """
+    async with engine.locks((key.container_id, key.ifname)):
+        record = engine.journal.find(key)
+        if record is None or only not in (None, record.id):
+            return
+        await detach(engine, record, netns)
+    log.info(
+        "detached",
+        extra={"network": key.network, "container_id": key.container_id, "ifname": key.ifname},
+    )
+
+
+async def collect(engine: Engine, call: Invocation) -> None:
+    """GC: release exactly the attachments of this network that are not in the valid list.
+
+    Raises:
+        ConfigError: there is no such list, which is not the same as an empty one.
+        MultinicError: some could not be released; the others are.
+    """
+    listed = call.netconf.valid_attachments
+    if listed is None:
+        raise ConfigError("cni.dev/valid-attachments: missing, expected the list of attachments to keep")
+    valid = {(each.container_id, each.ifname) for each in listed}
+    failures: list[MultinicError] = []
+
+    async def release(record: Record) -> None:
+        try:
+            await delete(engine, record.key, "", only=record.id)
+        except MultinicError as error:
+            failures.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for record in engine.journal.of_network(call.plugin, call.netconf.name):
+            pair = (record.key.container_id, record.key.ifname)
+            # An ADD in progress cannot be in anybody's list yet.
+            if pair not in valid and not (record.state == "pending" and engine.locks.busy(pair)):
+                nursery.start_soon(release, record)
+    for other in failures[1:]:
+        log.error("not collected", extra={"network": call.netconf.name, "cause": str(other)})
+    if failures:
+        raise failures[0]

@@ -1,0 +1,107 @@
+"""From chosen NICs and addresses to a plan: ask the main plugin, hold it to its contract, add the network's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from multinic_core.errors import ConfigError, MultinicError, PluginError, UnsupportedFieldError
+from multinic_core.hookspecs import MainPlugin
+from multinic_core.plan import AddAddress, AddRoute, AttachmentRequest, CreateLink, LinkRequest, NodeView, Plan
+from multinic_core.registry import Registry
+
+
+def main_plugin(registry: Registry, block: Mapping[str, Any]) -> MainPlugin:
+    """The main plugin that the netconf's ``plugin`` block names.
+
+    Raises:
+        ConfigError: it names none, or one that is not installed.
+    """
+    name = block.get("type")
+    if not isinstance(name, str) or name not in registry.main_plugins:
+        raise ConfigError(
+            f"plugin.type: found {name!r}, expected a main plugin that is installed:"
+            f" {sorted(registry.main_plugins.objects)!r}"
+        )
+    return registry.main_plugins[name]
+
+
+def make_plan(
+    registry: Registry, plugin: MainPlugin, request: AttachmentRequest, node: NodeView, routes: Sequence[AddRoute]
+) -> Plan:
+    """The main plugin's plan with the routes appended.
+
+    Raises:
+        ConfigError: the configuration or a NIC does not allow it.
+        PluginError: the plugin raised something else, or planned something else than it was asked.
+    """
+    owner = registry.main_plugins.owners.get(plugin.name, "an unknown distribution")
+    try:
+        plan = plugin.plan(request, node)
+        problem = _contract_problem(plan, plugin, request.links)
+    except MultinicError:
+        raise
+    except Exception as error:
+        raise PluginError(f"main plugin {plugin.name!r} of {owner}: raised {error!r}") from error
+    if problem:
+        raise PluginError(f"main plugin {plugin.name!r} of {owner}: {problem}")
+    return Plan((*plan.steps, *routes))
+
+
+def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkRequest]) -> str:
+    created = [(step.ifname, step.parent) for step in plan.links]
+    wanted = [(link.ifname, link.parent) for link in links]
+    if created != wanted:
+        return f"planned links {created!r}, expected {wanted!r}"
+    if foreign := sorted({step.link_kind for step in plan.links} - plugin.link_kinds):
+        return f"planned links of kind {foreign!r}, expected {sorted(plugin.link_kinds)!r}"
+    given = [(step.ifname, str(step.address)) for step in plan.addresses]
+    held = [(link.ifname, str(address)) for link in links for address in link.addresses]
+    if sorted(given) != sorted(held):
+        return f"planned addresses {given!r}, expected {held!r}"
+    if odd := [step for step in plan.steps if not isinstance(step, CreateLink | AddAddress | AddRoute)]:
+        return f"planned {odd[0]!r}, expected CreateLink, AddAddress or AddRoute"
+    return ""
+
+
+def pod_routes(ipam: Mapping[str, Any], links: Sequence[LinkRequest]) -> tuple[AddRoute, ...]:
+    """``ipam.routes`` as routes inside the pod, each through the first link on whose network its gateway lies.
+
+    Raises:
+        ConfigError: an entry without network or gateway, or a gateway on no link's network; all at once.
+        UnsupportedFieldError: several gateways for one destination.
+    """
+    entries = ipam.get("routes") or []
+    if not isinstance(entries, list):
+        raise ConfigError(f"ipam.routes: found {entries!r}, expected a list")
+    routes: list[AddRoute] = []
+    problems: list[str] = []
+    for position, entry in enumerate(entries):
+        path = f"ipam.routes[{position}]"
+        try:
+            dst = ip_network(entry["dst"], strict=False)
+            gateway = ip_address(entry["gw"])
+        except (KeyError, TypeError, ValueError):
+            problems.append(f"{path}: found {entry!r}, expected 'dst', a network, and 'gw', an address")
+            continue
+        networks = [(link.ifname, address.network) for link in links for address in link.addresses]
+        ifname = next((name for name, network in networks if gateway in network), None)
+        if dst.version != gateway.version:
+            problems.append(f"{path}: found {entry!r}, expected dst and gw of one address family")
+        elif ifname is None:
+            found = sorted({str(network) for _, network in networks})
+            problems.append(f"{path}.gw: found {str(gateway)!r}, expected an address of {found!r}")
+        else:
+            routes.append(AddRoute(dst, ifname, gateway))
+    if problems:
+        raise ConfigError(*problems)
+    unique = tuple(dict.fromkeys(routes))
+    for route in unique:
+        gateways = [str(other.gateway) for other in unique if other.dst == route.dst]
+        if len(gateways) > 1:
+            raise UnsupportedFieldError(
+                f"ipam.routes: found gateways {gateways!r} for {route.dst}; several next hops are not supported,"
+                " expected one"
+            )
+    return unique

@@ -1,0 +1,41 @@
+"""STATUS: whether an ADD of this network could succeed on this node now."""
+
+from __future__ import annotations
+
+from multinic_core.errors import ConnectivityLimitedError, DaemonUnavailableError, MultinicError, NotReadyError
+from multinic_core.model import MULTI_NIC_IPAM
+from multinic_daemon.engine.attach import node_pools
+from multinic_daemon.engine.context import Engine
+from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.planning import main_plugin
+from multinic_daemon.engine.select import choose, find_members
+
+
+async def status(engine: Engine, call: Invocation) -> None:
+    """Say nothing when the node can serve.
+
+    Raises:
+        NotReadyError: the API was never reached, the network is unknown, a plugin or a pool is missing, or no
+            NIC would do.
+        ConnectivityLimitedError: host routes of the network are not in place, so pods may not reach other nodes.
+    """
+    netconf = call.netconf
+    try:
+        if not engine.cluster.synced:
+            raise DaemonUnavailableError("the Kubernetes API has not answered since the daemon started")
+        if call.plugin == "multi-nic":
+            network = await engine.cluster.network(netconf.name)
+            main_plugin(engine.registry, netconf.plugin)
+            pools = node_pools(engine, netconf.name)
+            parents = {pool.parent for pool in pools}
+            members = find_members(netconf, engine.view(), parents, engine.cluster.cidr(netconf.name))
+            choose(engine.registry, netconf, network, call.pod, members, engine.view().name)
+            wants_pools = netconf.ipam.get("type") == MULTI_NIC_IPAM
+        else:
+            pools, wants_pools = node_pools(engine, netconf.name), True
+        if wants_pools and not pools:
+            raise NotReadyError("no address pool on this node")
+    except MultinicError as error:
+        raise NotReadyError(f"network {netconf.name!r}: {error}", details=error.details) from error
+    if problem := engine.route_problem(netconf.name):
+        raise ConnectivityLimitedError(f"network {netconf.name!r}: host routes: {problem}")

@@ -1,0 +1,173 @@
+"""The file under the journal: its schema, its lock, and the refusal of anything that is not it.
+
+An unreadable journal is never guessed at: addresses given twice are worse than a node that says no. A file of a newer
+schema, a damaged one, or one that is not ours is refused by name and left as it is, and the daemon does not start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from multinic_core.errors import MultinicError
+from multinic_daemon.records import COLUMNS, Record, from_row
+
+FILE_NAME = "journal.db"
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x6D6E6963
+"""``PRAGMA application_id`` of our file: ``mnic``."""
+
+SCHEMA = """
+CREATE TABLE attachment (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    plugin TEXT NOT NULL, network TEXT NOT NULL, container_id TEXT NOT NULL, ifname TEXT NOT NULL,
+    netns TEXT NOT NULL, pod_namespace TEXT NOT NULL, pod_name TEXT NOT NULL, pod_uid TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'ready', 'deleting')),
+    link_group INTEGER NOT NULL UNIQUE, digest TEXT NOT NULL, plan TEXT NOT NULL, result TEXT NOT NULL,
+    created REAL NOT NULL, updated REAL NOT NULL, boot_id TEXT NOT NULL,
+    UNIQUE (container_id, ifname, plugin, network)
+) STRICT;
+CREATE TABLE address (
+    attachment INTEGER NOT NULL REFERENCES attachment (id) ON DELETE CASCADE,
+    pool TEXT NOT NULL, pool_index BLOB NOT NULL, address TEXT NOT NULL, parent TEXT NOT NULL,
+    PRIMARY KEY (pool, pool_index)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX address_attachment ON address (attachment);
+CREATE TABLE pool (name TEXT PRIMARY KEY, cursor BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+class JournalError(MultinicError):
+    """The journal cannot be read or written; names the file."""
+
+    cni_code = 5
+    reason = "JournalFailure"
+
+
+def open_file(path: Path) -> tuple[sqlite3.Connection, int]:
+    """The journal at this path, made when missing, and the lock on it, a file descriptor to close after it.
+
+    Raises:
+        JournalError: another daemon has it; or the file is damaged, not ours, or of another schema.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _take_lock(path)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        database = sqlite3.connect(path, isolation_level=None)
+        try:
+            _prepare(database, path)
+        except BaseException:
+            database.close()
+            raise
+    except sqlite3.Error as error:
+        os.close(lock)
+        raise _refused(path, f"found {error}") from error
+    except BaseException:
+        os.close(lock)
+        raise
+    return database, lock
+
+
+def read_rows(path: Path) -> dict[str, Any]:
+    """Everything in a journal as one JSON-ready object, without changing it; a daemon may be using it.
+
+    Raises:
+        JournalError: there is no such file, or it cannot be read.
+    """
+    if not path.exists():
+        raise JournalError(f"journal {str(path)!r}: no such file")
+    try:
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            database.execute("BEGIN")
+            _verify(database, path)
+            rows = database.execute(f"SELECT {COLUMNS} FROM attachment ORDER BY id")  # noqa: S608  # a constant
+            records = [from_row(row) for row in rows]
+            held: dict[int, list[dict[str, Any]]] = {}
+            for number, pool, index, address, parent in database.execute(
+                "SELECT attachment, pool, pool_index, address, parent FROM address ORDER BY pool, pool_index"
+            ):
+                row = {"pool": pool, "index": int.from_bytes(index, "big"), "address": address, "parent": parent}
+                held.setdefault(number, []).append(row)
+            cursors = database.execute("SELECT name, cursor FROM pool ORDER BY name")
+            pools = [{"name": name, "cursor": int.from_bytes(cursor, "big")} for name, cursor in cursors]
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        raise JournalError(f"journal {str(path)!r}: {error}") from error
+    return {
+        "schema": SCHEMA_VERSION,
+        "attachments": [_record_json(record, held.get(record.id, [])) for record in records],
+        "pools": pools,
+    }
+
+
+def _record_json(record: Record, addresses: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "plugin": record.key.plugin,
+        "network": record.key.network,
+        "containerID": record.key.container_id,
+        "ifname": record.key.ifname,
+        "netns": record.netns,
+        "pod": {"namespace": record.pod.namespace, "name": record.pod.name, "uid": record.pod.uid},
+        "state": record.state,
+        "group": record.group,
+        "links": [link.ifname for link in record.plan.links],
+        "addresses": addresses,
+        "created": record.created,
+        "updated": record.updated,
+        "bootID": record.boot_id,
+    }
+
+
+def _take_lock(path: Path) -> int:
+    lock = os.open(path.with_name("journal.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise JournalError(f"journal {str(path)!r}: another daemon has it open") from error
+    return lock
+
+
+def _refused(path: Path, found: str) -> JournalError:
+    return JournalError(
+        f"journal {str(path)!r}: {found}; it is left as it is",
+        details="move it away once no pod of this node has links of multinic: a drained or restarted node has none",
+    )
+
+
+def _verify(database: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is not a journal of this schema."""
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise _refused(path, f"found application id {application:#x}, expected {APPLICATION_ID:#x}")
+    if version != SCHEMA_VERSION:
+        raise _refused(path, f"found schema version {version}, this daemon reads {SCHEMA_VERSION}")
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    """Verify what is there before the first byte is changed, or make an empty journal."""
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    fresh = not tables and not application
+    if not fresh:
+        _verify(database, path)
+        faults = [row[0] for row in database.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
+        faults += [f"a row of {row[0]} without its attachment" for row in database.execute("PRAGMA foreign_key_check")]
+        if faults:
+            raise _refused(path, f"found it damaged: {'; '.join(faults[:3])}")
+    # Writes reach the page cache and are not synced: the file outlives the process, and no link outlives the boot.
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = OFF")
+    database.execute("PRAGMA foreign_keys = ON")
+    if fresh:
+        database.executescript(
+            f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )

@@ -1,0 +1,57 @@
+"""Pools as an IPAM reads them: the operator's IPPool objects joined with what the journal holds of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_interface, ip_network
+
+from multinic_core.addressing import covers
+from multinic_core.errors import ConfigError
+from multinic_core.model import IPPool
+from multinic_core.plan import IPNetwork
+from multinic_core.pools import Pool
+from multinic_daemon.journal import Journal
+
+
+def join_pools(objects: Iterable[IPPool], journal: Journal) -> tuple[Pool, ...]:
+    """One Pool per object, with the indexes held and the cursor.
+
+    Addresses in ``spec.allocations`` belong to pods that another generation of multinic attached; this node's journal
+    does not know them, so they count as excluded and are never given twice.
+
+    Raises:
+        ConfigError: an object whose networks cannot be read; all problems at once.
+    """
+    pools: list[Pool] = []
+    problems: list[str] = []
+    for each in objects:
+        try:
+            pools.append(_join(each, journal))
+        except ValueError as error:
+            problems.append(f"IPPool {each.name!r}: {error}")
+    if problems:
+        raise ConfigError(*problems)
+    return tuple(pools)
+
+
+def _join(pool: IPPool, journal: Journal) -> Pool:
+    spec = pool.spec
+    network: IPNetwork = ip_network(spec.pod_cidr)
+    block: IPNetwork = ip_network(spec.vlan_cidr)
+    if not covers(block, network):
+        raise ValueError(f"podCIDR {spec.pod_cidr!r} is not within vlanCIDR {spec.vlan_cidr!r}")
+    taken = [*spec.excludes, *(allocation.address for allocation in spec.allocations)]
+    return Pool(
+        name=pool.name,
+        network=network,
+        prefix_length=block.prefixlen,
+        parent=spec.interface_name,
+        excludes=tuple(_network(text) for text in taken),
+        held=journal.held(pool.name),
+        cursor=journal.cursor(pool.name),
+    )
+
+
+def _network(text: str) -> IPNetwork:
+    """A network, or an address as a network of one."""
+    return ip_interface(text).network

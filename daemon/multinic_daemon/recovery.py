@@ -1,0 +1,50 @@
+"""What a daemon does first: finish what the last one was in the middle of.
+
+Rows of another boot describe links that cannot exist; they go without a look. Rows left ``pending`` or ``deleting``
+lose their links and then their addresses. Rows that are ``ready`` stay, whatever became of their namespace: only DEL,
+GC or another boot proves that a pod is gone. All this needs no API and is done before the socket answers.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from multinic_core.errors import MultinicError
+from multinic_daemon.engine import Engine
+from multinic_daemon.engine.detach import detach
+from multinic_daemon.journal import Record
+
+log = logging.getLogger(__name__)
+
+
+async def recover(engine: Engine) -> int:
+    """Finish every unfinished row; how many are still there because the kernel refused.
+
+    Such a row blocks nothing but its own addresses, and the next DEL, ADD of the same attachment or start tries again.
+    """
+    for record in engine.journal.of_other_boots():
+        engine.journal.forget(record)
+        log.info("forgotten, from before this boot", extra=_fields(record))
+    refused: list[tuple[Record, MultinicError]] = []
+
+    async def finish(record: Record) -> None:
+        try:
+            await detach(engine, record, point="recovery")
+        except MultinicError as error:
+            refused.append((record, error))
+        else:
+            log.info("recovered", extra={**_fields(record), "found": record.state})
+
+    async with trio.open_nursery() as nursery:
+        for record in engine.journal.unfinished():
+            nursery.start_soon(finish, record)
+    for record, error in refused:
+        log.error("not recovered, its addresses stay held", extra={**_fields(record), "cause": str(error)})
+    return len(refused)
+
+
+def _fields(record: Record) -> dict[str, str]:
+    key = record.key
+    return {"network": key.network, "container_id": key.container_id, "ifname": key.ifname}

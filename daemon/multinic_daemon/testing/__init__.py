@@ -1,0 +1,6 @@
+"""For tests of the daemon: a kernel on a folder, and a whole node around the engine."""
+
+from multinic_daemon.testing.kernel import FakeKernel, links, refuse
+from multinic_daemon.testing.rig import NETWORK, NODE, Rig, Strategy, addresses, nic
+
+__all__ = ["NETWORK", "NODE", "FakeKernel", "Rig", "Strategy", "addresses", "links", "nic", "refuse"]

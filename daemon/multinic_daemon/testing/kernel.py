@@ -1,0 +1,101 @@
+"""A kernel on a folder, for tests of what attaches pods: a namespace is a folder, a link is a file in it.
+
+It survives the death of the process, as links do, and can be told to fail, or to die, at any step. A test reads the
+folder itself as the independent witness.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
+from multinic_core.plan import Plan
+from multinic_daemon.codec import decode_plan, encode_plan
+
+
+@dataclass(frozen=True, slots=True)
+class FakeLink:
+    """A link that was made."""
+
+    ifname: str
+    ifindex: int
+    mac_address: str
+    mtu: int
+
+
+@dataclass(slots=True)
+class FakeKernel:
+    """Implements ``multinic_daemon.kernel.PodKernel``; a netns path is a folder."""
+
+    before_step: Callable[[str], None] = lambda step: None
+    """Called with ``link <ifname>`` before each link is made, with ``remove`` and ``compare``; may raise or wait."""
+    undo: bool = True
+    """False: a failing ``apply_plan`` leaves the links it made, as a crash would."""
+    calls: list[str] = field(default_factory=list)
+
+    def apply_plan(self, plan: Plan, netns: str, group: int) -> tuple[FakeLink, ...]:
+        self.calls.append("apply")
+        folder = Path(netns)
+        if not netns or not folder.is_dir():
+            raise ContainerGoneError(f"network namespace {netns!r}: no such file, expected the path of one")
+        made: list[FakeLink] = []
+        try:
+            for number, link in enumerate(plan.links):
+                self.before_step(f"link {link.ifname}")
+                file = folder / link.ifname
+                if file.exists():
+                    raise ConfigError(f"link {link.ifname!r} exists already in {netns!r}")  # noqa: TRY301
+                mac_address = f"02:00:{group & 0xFF:02x}:00:00:{number:02x}"
+                own = Plan(tuple(step for step in plan.steps if step.ifname == link.ifname))
+                content = {"group": group, "mac_address": mac_address, "mtu": link.mtu, "plan": encode_plan(own)}
+                file.write_text(json.dumps(content))
+                made.append(FakeLink(link.ifname, 100 + number, mac_address, link.mtu))
+        except Exception:
+            for done in made if self.undo else ():
+                (folder / done.ifname).unlink()
+            raise
+        return tuple(made)
+
+    def remove_links(self, netns: str, group: int) -> int:
+        self.calls.append("remove")
+        self.before_step("remove")
+        own = [file for file, content in links(netns).items() if content["group"] == group]
+        for file in own:
+            (Path(netns) / file).unlink()
+        return len(own)
+
+    def differences(self, plan: Plan, netns: str) -> list[str]:
+        self.calls.append("compare")
+        self.before_step("compare")
+        there = links(netns)
+        found = []
+        for link in plan.links:
+            own = Plan(tuple(step for step in plan.steps if step.ifname == link.ifname))
+            if link.ifname not in there:
+                found.append(f"link {link.ifname!r} is missing")
+            elif decode_plan(there[link.ifname]["plan"]) != own:
+                found.append(f"link {link.ifname!r} differs")
+        return found
+
+
+def links(netns: str | Path) -> dict[str, dict[str, Any]]:
+    """ifname to content of the links in a fake namespace; empty when it is gone."""
+    folder = Path(netns)
+    if not str(netns) or not folder.is_dir():
+        return {}
+    return {file.name: json.loads(file.read_text()) for file in sorted(folder.iterdir())}
+
+
+def refuse(step: str) -> Callable[[str], None]:
+    """For ``before_step``: the kernel refuses this step."""
+
+    def check(reached: str) -> None:
+        if reached == step:
+            raise KernelError(f"fake kernel: {step}", errno.EBUSY)
+
+    return check
