@@ -103,7 +103,7 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
                     f"interface {call.ifname!r} of container {call.container_id!r}: attached to {call.netconf.name!r}"
                     " with another configuration already, expected a DEL first"
                 )
-            if not await kernel_differences(engine, record):
+            if not record.has_links or not await kernel_differences(engine, record):
                 return decode_result(record.result_json)
         await detach(engine, record)
     return None
