@@ -1,4 +1,4 @@
-"""What a CNI executable does when there is no answer to print: bad input, VERSION, and a daemon that is away.
+"""What a CNI executable does when there is no answer to print: VERSION, bad input, and a daemon that is away.
 
 ``rescue`` gets the namespace of ``call`` as an argument, because inside the executables there is no package to
 import it from. Here a few milliseconds do not matter, so the standard library is used freely.
@@ -18,9 +18,18 @@ import types
 SUPPORTED = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 BAD_VERSION, BAD_ENVIRONMENT, BAD_JSON, TRY_LATER, NOT_AVAILABLE = 1, 4, 6, 11, 50
 """Source: CNI specification 1.1.0, section 5."""
+ADD_NEEDS = ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME")
+NEEDS: dict[str, tuple[str, ...]] = {
+    "ADD": ADD_NEEDS,
+    "DEL": ("CNI_CONTAINERID", "CNI_IFNAME"),
+    "CHECK": ADD_NEEDS,
+    "GC": (),
+    "STATUS": (),
+}
+"""Command to the variables that must not be empty. Source: CNI specification 1.1.0, section 2. VERSION needs none."""
 
 ADD_PATIENCE_SECONDS = 2.0
-"""How long a call waits for a daemon that is just being replaced."""
+"""How long an ADD waits for a daemon that is just being replaced."""
 RETRY_SECONDS = 0.05
 STDIN_SECONDS = 1.0
 """For a network configuration that is only read to learn its version."""
@@ -34,52 +43,86 @@ def rescue(call: types.ModuleType, path: str, plugin: bytes, stdin: bytes | None
         call: the namespace of ``multinic_cni.call``.
         path: of the daemon's socket.
         plugin: name of the executable.
-        stdin: None when it has not been read, because the environment is wrong or the command is VERSION.
+        stdin: None when it has not been read, because the command is none that a daemon answers.
         failure: why asking failed; None when the daemon hung up or was not asked.
     """
     command = os.environ.get("CNI_COMMAND", "")
     if stdin is None:
         if not command and os.isatty(0):
-            name = plugin.decode()
-            sys.stderr.write(f"CNI plugin {name}: run by a container runtime; CNI versions {', '.join(SUPPORTED)}\n")
+            versions = ", ".join(SUPPORTED)
+            sys.stderr.write(f"CNI plugin {plugin.decode()}: a container runtime runs it; CNI versions {versions}\n")
             return b"0"
-        version = _version(_read_soon())
+        stdin = _read_soon()
         if command == "VERSION":
-            return b"0" + json.dumps({"cniVersion": version, "supportedVersions": SUPPORTED}).encode() + b"\n"
-        return _error(version, BAD_ENVIRONMENT, "; ".join(call.faults(os.environb)))
+            answer = {"cniVersion": _version(stdin), "supportedVersions": SUPPORTED}
+            return b"0" + json.dumps(answer).encode() + b"\n"
     request = call.frame(os.environb, plugin, stdin)
-    if len(request) > call.LIMIT:
-        return _error(SUPPORTED[-1], BAD_JSON, f"request: found more than {call.LIMIT} bytes")
-    refusal = _refuse(stdin)
-    if refusal:
-        return refusal
-    version = _version(stdin)
-    answer = b""
-    crowded = isinstance(failure, BlockingIOError)
-    if crowded or (command == "ADD" and isinstance(failure, NOBODY_LISTENS)):
-        answer, failure = _ask_again(call, path, request, failure)
-    elif command == "DEL" and not isinstance(failure, TimeoutError):
-        return _leave_tombstone(call, path, request, version)
-    if answer[:1] in (b"0", b"1") and not failure:
-        return answer
-    return _error(version, NOT_AVAILABLE if command == "STATUS" else TRY_LATER, _describe(path, failure))
+    code, message = _refuse(stdin, len(request), call.LIMIT)
+    if code:
+        return _error(stdin, code, message)
+    if command == "DEL" and not isinstance(failure, BlockingIOError):
+        return _leave_tombstone(call, path, request, stdin)
+    if command == "ADD":
+        answered, failure = _ask_again(call, path, request, failure)
+        if answered:
+            return answered
+    return _error(stdin, NOT_AVAILABLE if command == "STATUS" else TRY_LATER, _describe(path, failure))
+
+
+def _refuse(stdin: bytes, size: int, limit: int) -> tuple[int, str]:
+    """Code and message that a daemon would have answered to this call, whoever is asked; code 0 when it is sound."""
+    if found := faults():
+        return BAD_ENVIRONMENT, "; ".join(found)
+    if size > limit:
+        return BAD_JSON, f"request: found more than {limit} bytes"
+    try:
+        document = json.loads(stdin)
+    except ValueError as error:
+        return BAD_JSON, f"network configuration is not JSON: {error}"
+    if not isinstance(document, dict):
+        return BAD_JSON, f"network configuration: found a JSON {type(document).__name__}, expected an object"
+    version = document.get("cniVersion") or SUPPORTED[0]
+    if version not in SUPPORTED:
+        return BAD_VERSION, f"cniVersion: found {version!r}, expected one of {', '.join(SUPPORTED)}"
+    return 0, ""
+
+
+def faults() -> list[str]:
+    """Everything that is wrong with the ``CNI_*`` environment, one phrase each; [] when nothing is."""
+    command, identity, name = (
+        os.environb.get(b"CNI_" + key, b"").decode("utf-8", "replace")
+        for key in (b"COMMAND", b"CONTAINERID", b"IFNAME")
+    )
+    found = []
+    if command not in NEEDS:
+        found.append(f"CNI_COMMAND: found {command!r}, expected one of {', '.join(NEEDS)}, VERSION")
+    found += [f"{key}: missing" for key in NEEDS.get(command, ADD_NEEDS) if not os.environ.get(key)]
+    bare = identity[:1] + "".join(c for c in identity if c not in "_.-")
+    if identity and not (bare.isascii() and bare.isalnum()):
+        found.append(f"CNI_CONTAINERID: found {identity!r}, expected letters, digits, '_', '.' and '-'")
+    odd = name in (".", "..") or len(name.encode()) > 15 or any(c in "/:" or c.isspace() for c in name)
+    if name and odd:
+        found.append(f"CNI_IFNAME: found {name!r}, expected a link's name of at most 15 bytes")
+    return found
 
 
 def _ask_again(
     call: types.ModuleType, path: str, request: bytes, failure: OSError | None
 ) -> tuple[bytes, OSError | None]:
-    """Ask until the daemon takes the call or patience ends. A call it once took is never repeated."""
+    """Ask until a daemon takes the call, which is never repeated then, or patience ends. b"" for no answer."""
     end = time.monotonic() + ADD_PATIENCE_SECONDS
-    while isinstance(failure, (*NOBODY_LISTENS, BlockingIOError)) and time.monotonic() < end:
+    while isinstance(failure, NOBODY_LISTENS) and time.monotonic() < end:
         time.sleep(RETRY_SECONDS)
         try:
-            return call.ask(path, request), None
+            answer: bytes = call.ask(path, request)
         except OSError as error:
             failure = error
+        else:
+            return (answer if answer[:1] in (b"0", b"1") else b""), None
     return b"", failure
 
 
-def _leave_tombstone(call: types.ModuleType, path: str, request: bytes, version: str) -> bytes:
+def _leave_tombstone(call: types.ModuleType, path: str, request: bytes, stdin: bytes) -> bytes:
     tombstone = pathlib.Path(path).parent / "tombstones" / os.urandom(12).hex()
     unfinished = tombstone.with_name("." + tombstone.name)
     try:
@@ -88,7 +131,7 @@ def _leave_tombstone(call: types.ModuleType, path: str, request: bytes, version:
         unfinished.write_bytes(request)
         unfinished.rename(tombstone)
     except OSError as error:
-        return _error(version, TRY_LATER, f"daemon: not there to release the attachment, and no note left: {error}")
+        return _error(stdin, TRY_LATER, f"daemon: found nobody at {path!r}, and could leave no note: {error}")
     # A daemon that started meanwhile may have looked for tombstones already; one that listens now is asked itself.
     try:
         answer: bytes = call.ask(path, request)
@@ -125,29 +168,13 @@ def _version(stdin: bytes) -> str:
     return version if isinstance(version, str) else SUPPORTED[-1]
 
 
-def _refuse(stdin: bytes) -> bytes | None:
-    """The error that the daemon would have answered to this configuration, whoever is asked; None when it is sound."""
-    try:
-        document = json.loads(stdin)
-    except ValueError as error:
-        return _error(SUPPORTED[-1], BAD_JSON, f"network configuration is not JSON: {error}")
-    if not isinstance(document, dict):
-        found = type(document).__name__
-        return _error(SUPPORTED[-1], BAD_JSON, f"network configuration: found a JSON {found}, expected an object")
-    version = document.get("cniVersion") or SUPPORTED[0]
-    if version not in SUPPORTED:
-        message = f"cniVersion: found {version!r}, expected one of {', '.join(SUPPORTED)}"
-        return _error(_version(stdin), BAD_VERSION, message)
-    return None
-
-
 def _describe(path: str, failure: OSError | None) -> str:
-    if isinstance(failure, TimeoutError):
+    if isinstance(failure, BlockingIOError):
         return f"daemon: no answer on {path!r} in time"
     if failure is None:
         return f"daemon: hung up on {path!r} before it had answered"
     return f"daemon: found nobody at {path!r}: {failure.strerror or failure}"
 
 
-def _error(version: str, code: int, message: str) -> bytes:
-    return b"1" + json.dumps({"cniVersion": version, "code": code, "msg": message}).encode() + b"\n"
+def _error(stdin: bytes, code: int, message: str) -> bytes:
+    return b"1" + json.dumps({"cniVersion": _version(stdin), "code": code, "msg": message}).encode() + b"\n"

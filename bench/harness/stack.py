@@ -1,0 +1,196 @@
+"""The whole of multinic on one node: embedded API server, objects as the operator writes them, daemon, executables."""
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+import yaml
+from multinic_cni.install import install
+
+from harness.namespaces import Node
+from harness.processes import Runner, require_alive, staying
+from harness.report import BenchError, checkout
+from multinic_core.addressing import parse_blocks
+from multinic_core.model import (
+    CIDRS,
+    HOSTNAME_LABEL,
+    IPPOOLS,
+    MULTI_NIC_IPAM,
+    NETNAME_LABEL,
+    NETWORKS,
+    NODES,
+    Resource,
+    pool_name,
+)
+
+NETWORK = "bench"
+NODE_NAME = "bench-node"
+SUBNET = "10.64.0.0/10"
+INTERFACE_BLOCK, HOST_BLOCK = 5, 6
+"""Room for 32 NICs, 64 nodes and 2,046 addresses per NIC of a node."""
+READY_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A node that is ready to attach pods."""
+
+    node: Node
+    executable: Path
+    runner: Runner
+    main_plugin: str
+
+    def netconf(self, nics: int) -> dict[str, object]:
+        """What the operator's NetworkAttachmentDefinition would hold, with a pod's wish for so many NICs."""
+        return {
+            "cniVersion": "1.0.0",
+            "name": NETWORK,
+            "type": "multi-nic",
+            "plugin": {"cniVersion": "1.0.0", "type": self.main_plugin, "mode": "bridge"},
+            "subnet": SUBNET,
+            "masterNets": [self.node.network(position) for position in range(len(self.node.nics))],
+            "multiNICIPAM": True,
+            "ipam": _ipam(),
+            "args": {"cni": {"nics": nics}},
+        }
+
+    def call(self, command: str, container_id: str, netns: Path, nics: int) -> tuple[float, bytes]:
+        """One whole process of the executable: seconds, and what it printed."""
+        environment = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": container_id,
+            "CNI_NETNS": str(netns),
+            "CNI_IFNAME": "net1",
+            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container_id};K8S_POD_UID=u",
+            "CNI_PATH": str(self.executable.parent),
+            "PATH": os.defpath,
+        }
+        return self.runner.run(self.executable, environment, json.dumps(self.netconf(nics)).encode())
+
+
+@contextmanager
+def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan") -> Iterator[Stack]:
+    """Start everything on this node, in whose namespace the process is already; stopped at the end.
+
+    Args:
+        folder: for sockets, journal and logs; a tmpfs, as a node's run directory is.
+
+    Raises:
+        BenchError: something did not start.
+    """
+    kubeconfig, socket = folder / "kubeconfig", folder / "run" / "cni.sock"
+    api_log, daemon_log = folder / "api.log", folder / "daemon.log"
+    executable = install(folder / "bin", socket)[0]
+    serve = [sys.executable, "-m", "multinic_lab.apiserver", "--kubeconfig", kubeconfig]
+    with staying(serve, api_log, stdout=-1) as api:
+        assert api.stdout is not None
+        url = api.stdout.readline().decode().strip()
+        if not url:
+            api.wait(10)
+            require_alive(api, api_log)
+        _write_objects(url, node, main_plugin)
+        command = [sys.executable, "-m", "multinic_daemon", "--node", NODE_NAME, "--run-dir", socket.parent]
+        command += ["--socket", socket, "--kubeconfig", kubeconfig, "--log-level", "warning"]
+        with staying(command, daemon_log) as daemon:
+            found = Stack(node, executable, Runner(folder), main_plugin)
+            end = time.monotonic() + READY_SECONDS
+            while (problem := _first_attachment(found)) and time.monotonic() < end:
+                require_alive(daemon, daemon_log)
+                time.sleep(0.1)
+            if problem:
+                raise BenchError(f"the daemon is not ready after {READY_SECONDS} seconds: {problem}")
+            yield found
+
+
+def _first_attachment(stack: Stack) -> str:
+    """Attach and detach every NIC once; what is wrong, or ""."""
+    with stack.node.pod() as pod:
+        try:
+            stack.call("ADD", "first", pod, len(stack.node.nics))
+            stack.call("DEL", "first", pod, len(stack.node.nics))
+        except BenchError as error:
+            return str(error)
+    return ""
+
+
+def _ipam() -> dict[str, object]:
+    return {"type": MULTI_NIC_IPAM, "hostBlock": HOST_BLOCK, "interfaceBlock": INTERFACE_BLOCK, "vlanMode": "l2"}
+
+
+def _write_objects(url: str, node: Node, main_plugin: str) -> None:
+    """The definitions, and what the operator computes for one node with index 0."""
+    for path in sorted((checkout() / "deploy" / "crds").glob("*.yaml")):
+        _post(url, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", yaml.safe_load(path.read_text()))
+    (blocks,) = parse_blocks(SUBNET, INTERFACE_BLOCK, HOST_BLOCK, [])
+    networks = [node.network(position) for position in range(len(node.nics))]
+    _create(url, NODES, {"metadata": {"name": NODE_NAME}})
+    entries = []
+    for position, nic in enumerate(node.nics):
+        pods, block = str(blocks.pod_block(position, 0)), str(blocks.interface_block(position))
+        host = {
+            "hostIndex": 0,
+            "hostName": NODE_NAME,
+            "interfaceName": nic,
+            "hostIP": node.address(position),
+            "podCIDR": pods,
+            "ippool": pool_name(NETWORK, pods),
+        }
+        entries.append(
+            {"netAddress": networks[position], "interfaceIndex": position, "vlanCIDR": block, "hosts": [host]}
+        )
+        pool = {
+            "podCIDR": pods,
+            "vlanCIDR": block,
+            "netAttachDef": NETWORK,
+            "hostName": NODE_NAME,
+            "interfaceName": nic,
+            "excludes": [],
+            "allocations": [],
+        }
+        labels = {HOSTNAME_LABEL: NODE_NAME, NETNAME_LABEL: NETWORK}
+        _create(url, IPPOOLS, {"metadata": {"name": pool_name(NETWORK, pods), "labels": labels}, "spec": pool})
+        assert ip_network(pods).num_addresses > 1000
+    config = {
+        "name": NETWORK,
+        "type": main_plugin,
+        "subnet": SUBNET,
+        "masterNets": networks,
+        "hostBlock": HOST_BLOCK,
+        "interfaceBlock": INTERFACE_BLOCK,
+        "vlanMode": "l2",
+    }
+    _create(url, CIDRS, {"metadata": {"name": NETWORK}, "spec": {"config": config, "cidr": entries}})
+    spec = {
+        "subnet": SUBNET,
+        "masterNets": networks,
+        "ipam": json.dumps(_ipam()),
+        "multiNICIPAM": True,
+        "plugin": {"cniVersion": "1.0.0", "type": main_plugin, "args": {"mode": "bridge"}},
+        "attachPolicy": {"strategy": "none"},
+    }
+    _create(url, NETWORKS, {"metadata": {"name": NETWORK}, "spec": spec})
+
+
+def _create(url: str, resource: Resource, body: dict[str, object]) -> None:
+    group = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    kind = {"apiVersion": f"{resource.group}/{resource.version}".lstrip("/"), "kind": resource.kind}
+    _post(url, f"{group}/{resource.plural}", kind | body)
+
+
+def _post(url: str, path: str, body: dict[str, object]) -> None:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20):
+            pass
+    except OSError as error:
+        text = error.read().decode() if isinstance(error, urllib.error.HTTPError) else str(error)
+        raise BenchError(f"POST {path}: {text}") from error
