@@ -19,7 +19,7 @@ async def _run(host: str, port: int, kubeconfig: Path | None) -> None:
             )
             if kubeconfig is not None:
                 write_kubeconfig(kubeconfig, server.url)
-            print(server.url, flush=True)
+            click.echo(server.url)
             async for _ in signals:
                 nursery.cancel_scope.cancel()
                 return

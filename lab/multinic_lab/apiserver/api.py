@@ -1,7 +1,7 @@
 """The API over HTTP: paths and methods to verbs, objects to answers.
 
-Every answer of the server is made here; ``handle`` is the handler that ``http`` calls. An ``ApiError`` becomes a Status,
-anything else unexpected a 500 that is logged once.
+Every answer of the server is made here; ``handle`` is the handler that ``http`` calls. An ``ApiError`` becomes a
+Status, anything else unexpected a 500 that is logged once.
 """
 
 import logging
@@ -86,16 +86,13 @@ class Api:
                 if fault.after:
                     await self._route(request)
                 made = fault.make(request)
-                if isinstance(made, ApiError):
-                    raise made
-                return made
+                return _refused(made) if isinstance(made, ApiError) else made
             return await self._route(request)
         except ApiError as error:
-            return Response(error.code, encode(error.status()), headers=error.headers)
+            return _refused(error)
         except Exception as error:
             log.exception("request.failed", extra={"method": request.method, "path": request.path})
-            failure = ApiError(500, "InternalError", f"Internal error occurred: {error!r}")
-            return Response(500, encode(failure.status()))
+            return _refused(ApiError(500, "InternalError", f"Internal error occurred: {error!r}"))
 
     async def _route(self, request: Request) -> Answer:
         parts = [p for p in request.path.split("/") if p]
@@ -167,9 +164,7 @@ class Api:
     # Resources
 
     async def _resource(self, request: Request, group: str, version: str, rest: list[str]) -> Answer:
-        review = next(
-            (k for g, k, p in discovery.REVIEWS if [p] == rest and (g, "v1") == (group, version)), None
-        )
+        review = next((k for g, k, p in discovery.REVIEWS if [p] == rest and (g, "v1") == (group, version)), None)
         if review is not None and request.method == "POST":
             return Response(201, encode(subresources.review(review, negotiation.object_body(request))))
         namespace = ""
@@ -212,11 +207,7 @@ class Api:
             return self._scale(request, target)
         if sub in target.resource.subresources and sub != "finalize":
             return await self._pod_subresource(request, target)
-        if (
-            sub
-            and not (sub == "status" and target.version.status)
-            and sub not in target.resource.subresources
-        ):
+        if sub and not (sub == "status" and target.version.status) and sub not in target.resource.subresources:
             raise errors.no_such_path()
         options = self._options(request)
         match request.method:
@@ -270,11 +261,7 @@ class Api:
             if name in request.query and name not in wish:
                 text = request.query[name]
                 wish[name] = (
-                    int(text)
-                    if text.lstrip("-").isdigit()
-                    else text == "true"
-                    if text in ("true", "false")
-                    else text
+                    int(text) if text.lstrip("-").isdigit() else text == "true" if text in ("true", "false") else text
                 )
         if wish.get("dryRun") == ["All"]:
             request.query["dryRun"] = "All"
@@ -421,14 +408,10 @@ class Api:
         match request.method, target.subresource:
             case "POST", "binding":
                 body = negotiation.object_body(request)
-                return Response(
-                    201, encode(subresources.bind(self.rest, target, body, self._options(request)))
-                )
+                return Response(201, encode(subresources.bind(self.rest, target, body, self._options(request))))
             case "POST", "eviction":
                 body = negotiation.object_body(request)
-                return Response(
-                    201, encode(subresources.evict(self.rest, target, body, self._options(request)))
-                )
+                return Response(201, encode(subresources.evict(self.rest, target, body, self._options(request))))
             case "GET", "log":
                 pod = self.rest.get(target).obj
                 text = await self.logs(pod, request.query) if self.logs is not None else None
@@ -437,6 +420,10 @@ class Api:
                     raise ApiError(404, "NotFound", words)
                 return Response(200, text, "text/plain")
         raise errors.method_not_allowed("the server does not allow this method on the requested resource")
+
+
+def _refused(error: ApiError) -> Response:
+    return Response(error.code, encode(error.status()), headers=error.headers)
 
 
 def _number(text: str) -> int:

@@ -118,7 +118,7 @@ def apply_config(live: Json, config: Json, schema: Json | None, who: Manager, *,
     for path, manager in clashes:
         manager.fields.discard(path)
 
-    merged = merge(live, config, fieldset.root_schema(schema))
+    merged: Json = merge(live, config, fieldset.root_schema(schema))
     merged["metadata"] = {**merged["metadata"]}
     kept: set[Path] = set().union(*(m.fields for m in others)) if others else set()
     dropped = (mine.fields if mine else set()) - wanted.keys() - kept
@@ -152,9 +152,7 @@ def _conflict(clashes: list[tuple[Path, Manager]]) -> ApiError:
         sub = f" with subresource {manager.subresource!r}".replace("'", '"') if manager.subresource else ""
         return f'conflict with "{manager.name}"{sub} using {manager.api_version}'
 
-    causes = [
-        {"reason": "FieldManagerConflict", "message": by(m), "field": fieldset.shown(p)} for p, m in clashes
-    ]
+    causes = [{"reason": "FieldManagerConflict", "message": by(m), "field": fieldset.shown(p)} for p, m in clashes]
     listed = (
         f"{causes[0]['message']}: {causes[0]['field']}"
         if len(causes) == 1
@@ -199,9 +197,7 @@ def _remove(value: Any, path: Path, schema: Json | None) -> Any:
             del value[name]
         else:
             inner = value[name]
-            inner = (
-                dict(inner) if isinstance(inner, dict) else list(inner) if isinstance(inner, list) else inner
-            )
+            inner = dict(inner) if isinstance(inner, dict) else list(inner) if isinstance(inner, list) else inner
             inner = _remove(inner, rest, fieldset.sub_schema(schema, name))
             if inner in ({}, []):
                 del value[name]

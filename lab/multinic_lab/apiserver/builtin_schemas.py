@@ -51,9 +51,7 @@ MERGE_KEYS: dict[str, str] = {
 """Model and field of each list merged by a key. Source: the x-kubernetes-patch-merge-key marks of the public API."""
 MERGE_SETS = frozenset({"ObjectMeta.finalizers", "NodeSpec.podCIDRs", "NamespaceSpec.finalizers"})
 """Lists of scalars merged as sets."""
-_QUANTITIES = frozenset(
-    {"limits", "requests", "capacity", "allocatable", "overhead", "hard", "used", "divisor"}
-)
+_QUANTITIES = frozenset({"limits", "requests", "capacity", "allocatable", "overhead", "hard", "used", "divisor"})
 """Fields that hold quantities, which may be written as numbers."""
 _ANY_SCALAR = frozenset({"sizeLimit", "divisor"})
 _SIMPLE: dict[str, Json] = {

@@ -71,9 +71,7 @@ class Controllers:
             if resource is not None and resource.crd:
                 self._add("definition", (*_CRD, "", resource.crd))
             return
-        if owners and (
-            change.previous is None or change.previous.obj["metadata"].get("ownerReferences") != owners
-        ):
+        if owners and (change.previous is None or change.previous.obj["metadata"].get("ownerReferences") != owners):
             self._add("dependent", place)
         if "deletionTimestamp" in meta and {FOREGROUND, ORPHAN} & set(meta.get("finalizers") or ()):
             self._add("owner", place)

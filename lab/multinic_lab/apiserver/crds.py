@@ -54,14 +54,12 @@ def established_status(crd: Json) -> Json:
     old = crd.get("status") or {}
     conditions = [
         _condition(old, "NamesAccepted", "True", "NoConflicts", "no conflicts found"),
-        _condition(
-            old, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted"
-        ),
+        _condition(old, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
     ]
     if "deletionTimestamp" in crd["metadata"]:
         words = "CustomResource deletion is in progress"
         conditions.append(_condition(old, "Terminating", "True", "InstanceDeletionInProgress", words))
-    stored = [v for v in old.get("storedVersions") or ()]
+    stored = list(old.get("storedVersions") or ())
     storage = next(v["name"] for v in crd["spec"]["versions"] if v.get("storage"))
     if storage not in stored:
         stored.append(storage)
@@ -81,11 +79,10 @@ def refused_status(crd: Json, why: str) -> Json:
 def _condition(old: Json, kind: str, status: str, reason: str, message: str) -> Json:
     before = next((c for c in old.get("conditions") or () if c.get("type") == kind), None)
     since = before["lastTransitionTime"] if before and before.get("status") == status else now()
-    found = {
+    return {
         "type": kind,
         "status": status,
         "lastTransitionTime": since,
         "reason": reason,
         "message": message,
     }
-    return found

@@ -122,9 +122,7 @@ def forbidden(plural: str, group: str, name: str, why: str, causes: Iterable[Jso
     details = _details(plural, group, name)
     if causes:
         details["causes"] = list(causes)
-    return ApiError(
-        403, "Forbidden", f'{qualified(plural, group)} "{name}" is forbidden: {why}', details=details
-    )
+    return ApiError(403, "Forbidden", f'{qualified(plural, group)} "{name}" is forbidden: {why}', details=details)
 
 
 def gone(message: str) -> ApiError:
@@ -139,16 +137,12 @@ def method_not_allowed(what: str) -> ApiError:
 
 def no_such_path() -> ApiError:
     """404 for a path that is no resource at all."""
-    return ApiError(
-        404, "NotFound", "the server could not find the requested resource", details={"causes": []}
-    )
+    return ApiError(404, "NotFound", "the server could not find the requested resource", details={"causes": []})
 
 
 def unsupported_media_type(content_type: str, accepted: Sequence[str]) -> ApiError:
     """415: the body is in a format this server does not read."""
-    message = (
-        f"the body of the request was in an unknown format {content_type!r} - accepted media types include: "
-    )
+    message = f"the body of the request was in an unknown format {content_type!r} - accepted media types include: "
     return ApiError(415, "UnsupportedMediaType", message + ", ".join(accepted))
 
 

@@ -85,9 +85,7 @@ class Faults:
         fault = self._add(method, path, count, lambda _: Hang(fault.released))
         return fault
 
-    def answer(
-        self, body: bytes, *, status: int = 200, method: str = ".*", path: str = ".*", count: int = 1
-    ) -> Fault:
+    def answer(self, body: bytes, *, status: int = 200, method: str = ".*", path: str = ".*", count: int = 1) -> Fault:
         """Answer the next ``count`` requests with these very bytes (garbage, say)."""
         return self._add(method, path, count, lambda _: Response(status, body))
 

@@ -35,10 +35,19 @@ _UNMANAGED: frozenset[Path] = frozenset(
     [("f:apiVersion",), ("f:kind",)]
     + [
         ("f:metadata", f"f:{name}")
-        for name in (
-            "name namespace uid resourceVersion generation creationTimestamp deletionTimestamp selfLink "
-            "deletionGracePeriodSeconds managedFields generateName"
-        ).split()
+        for name in [
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "selfLink",
+            "deletionGracePeriodSeconds",
+            "managedFields",
+            "generateName",
+        ]
     ]
 )
 """Paths that no manager owns."""

@@ -54,7 +54,7 @@ class Response:
 Send = Callable[[bytes], Awaitable[None]]
 
 
-class Dropped(Exception):
+class DroppedError(Exception):
     """Raised by a stream to cut the connection without an orderly end."""
 
 
@@ -78,7 +78,7 @@ Answer = Response | Stream | Hang
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     pass
 
 
@@ -97,7 +97,7 @@ class _Connection:
                     request = await self._read_request()
             except trio.TooSlowError:
                 return
-            except _TooLarge:
+            except _TooLargeError:
                 await self._write(Response(413, b"request body too large", "text/plain"), close=True)
                 return
             except h11.RemoteProtocolError as error:
@@ -131,7 +131,7 @@ class _Connection:
                 return event
             if self._h11.they_are_waiting_for_100_continue:
                 await self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
-            self._h11.receive_data(await self._stream.receive_some(65536))
+            self._h11.receive_data(bytes(await self._stream.receive_some(65536)))
 
     async def _read_request(self) -> Request | None:
         head = await self._event()
@@ -143,7 +143,7 @@ class _Connection:
                 return None
             body += event.data
             if len(body) > MAX_BODY:
-                raise _TooLarge
+                raise _TooLargeError
         path, _, query = head.target.decode("latin-1").partition("?")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in head.headers}
         values: dict[str, str] = {}
@@ -181,7 +181,7 @@ class _Connection:
         try:
             if not await self._until_gone(produce):
                 return False
-        except Dropped:
+        except DroppedError:
             return False
         await self._send(h11.EndOfMessage())
         return True
@@ -194,18 +194,18 @@ class _Connection:
 
             async def listen() -> None:
                 while data := await self._stream.receive_some(65536):
-                    self._h11.receive_data(data)
+                    self._h11.receive_data(bytes(data))
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(listen)
             try:
                 await work()
                 done = True
-            except Dropped:
+            except DroppedError:
                 dropped = True
             nursery.cancel_scope.cancel()
         if dropped:
-            raise Dropped
+            raise DroppedError
         return done
 
 

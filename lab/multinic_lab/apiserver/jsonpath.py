@@ -33,9 +33,7 @@ def _steps(path: str) -> tuple[tuple[str, Any], ...]:
         if match is None:
             raise ValueError(f"json path {path!r}: cannot read {path[position:]!r}")
         position = match.end()
-        if match["all"]:
-            steps.append(("all", None))
-        elif match["field"] == "*":
+        if match["all"] or match["field"] == "*":
             steps.append(("all", None))
         elif match["field"] is not None:
             steps.append(("field", re.sub(r"\\(.)", r"\1", match["field"])))
@@ -60,9 +58,9 @@ def find(obj: Any, path: str) -> list[Any]:
     for kind, argument in _steps(path):
         following: list[Any] = []
         for value in found:
-            if kind == "field" and isinstance(value, dict) and argument in value:
-                following.append(value[argument])
-            elif kind == "index" and isinstance(value, list) and -len(value) <= argument < len(value):
+            if (kind == "field" and isinstance(value, dict) and argument in value) or (
+                kind == "index" and isinstance(value, list) and -len(value) <= argument < len(value)
+            ):
                 following.append(value[argument])
             elif kind == "all" and isinstance(value, (list, dict)):
                 following += value.values() if isinstance(value, dict) else value

@@ -73,9 +73,7 @@ def check_name(name: Any, plural: str) -> list[FieldError]:
         return [FieldError("metadata.name", "Required value", detail="name or generateName is required")]
     if plural in _PATH_NAMED:
         bad = name in (".", "..") or "/" in name or "%" in name
-        return (
-            [FieldError("metadata.name", "Invalid value", name, "may not contain '/' or '%'")] if bad else []
-        )
+        return [FieldError("metadata.name", "Invalid value", name, "may not contain '/' or '%'")] if bad else []
     if plural in _LABEL_NAMED:
         if len(name) > 63:
             return [FieldError("metadata.name", "Invalid value", name, "must be no more than 63 bytes")]
@@ -104,15 +102,11 @@ def check_metadata(metadata: Json) -> list[FieldError]:
                 errors.append(_mistyped(f"metadata.{field}.{key}", value, "string"))
             elif field == "labels" and (len(value) > 63 or (value and not _QUALIFIED_RE.fullmatch(value))):
                 words = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'"
-                words += (
-                    ", and must start and end with an alphanumeric character, and be at most 63 characters"
-                )
+                words += ", and must start and end with an alphanumeric character, and be at most 63 characters"
                 errors.append(FieldError("metadata.labels", "Invalid value", value, words))
     finalizers = metadata.get("finalizers") or []
     if not isinstance(finalizers, list) or any(not isinstance(f, str) or not f for f in finalizers):
-        errors.append(
-            FieldError("metadata.finalizers", "Invalid value", finalizers, "must be a list of names")
-        )
+        errors.append(FieldError("metadata.finalizers", "Invalid value", finalizers, "must be a list of names"))
     errors += _check_owners(metadata.get("ownerReferences") or [])
     return errors
 
@@ -139,9 +133,11 @@ def _check_owners(owners: Sequence[Any]) -> list[FieldError]:
         if not isinstance(owner, dict):
             errors.append(_mistyped(path, owner, "object"))
             continue
-        for name in ("apiVersion", "kind", "name", "uid"):
-            if not owner.get(name):
-                errors.append(FieldError(f"{path}.{name}", "Invalid value", "", "must not be empty"))
+        errors += [
+            FieldError(f"{path}.{name}", "Invalid value", "", "must not be empty")
+            for name in ("apiVersion", "kind", "name", "uid")
+            if not owner.get(name)
+        ]
         controllers += bool(owner.get("controller"))
     if controllers > 1:
         words = "Only one reference can have Controller set to true"

@@ -70,9 +70,7 @@ def _add_schema(components: Json, resource: Resource, version: Version) -> None:
         _collect(components, definition_name("V1ObjectMeta"))
         base = dict(version.schema or {})
         properties = dict(base.get("properties") or {})
-        properties.setdefault(
-            "apiVersion", {"type": "string", "description": "Version of this object's schema."}
-        )
+        properties.setdefault("apiVersion", {"type": "string", "description": "Version of this object's schema."})
         properties.setdefault("kind", {"type": "string", "description": "Kind of this object."})
         properties["metadata"] = {
             "allOf": [meta_ref],
@@ -111,9 +109,7 @@ def _published(value: Any) -> Any:
 def _add_paths(paths: Json, resource: Resource, version: Version) -> None:
     root = f"/apis/{resource.group}/{version.name}" if resource.group else f"/api/{version.name}"
     collection = (
-        f"{root}/namespaces/{{namespace}}/{resource.plural}"
-        if resource.namespaced
-        else f"{root}/{resource.plural}"
+        f"{root}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else f"{root}/{resource.plural}"
     )
     gvk = _gvk(resource, version)
     body = {"$ref": f"#/components/schemas/{component_name(resource, version)}"}
@@ -164,7 +160,7 @@ def _v2(value: Any) -> Any:
         return [_v2(v) for v in value]
     if not isinstance(value, dict):
         return value
-    found = {}
+    found: Json = {}
     for name, item in value.items():
         if name == "$ref" and isinstance(item, str):
             found[name] = item.replace("#/components/schemas/", "#/definitions/")

@@ -6,8 +6,8 @@ Source: RFC 6902, RFC 7386; Kubernetes documentation, "Update API Objects in Pla
 
 from typing import Any
 
-import jsonpatch  # type: ignore[import-untyped]
-import jsonpointer  # type: ignore[import-untyped]
+import jsonpatch
+import jsonpointer
 
 from .builtin_schemas import deref
 from .errors import ApiError, Json, bad_request

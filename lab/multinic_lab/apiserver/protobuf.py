@@ -1,8 +1,8 @@
 """Reading the protobuf bodies that kubectl's typed commands send (``create namespace``, ``create configmap``, …).
 
-Kubernetes' own clients post built-in kinds as protobuf and do not fall back when refused. Only reading is done here, and
-only of the messages in ``MESSAGES``; answers are always JSON, which those clients accept. A field that is not in the
-table refuses the whole body, so that nothing is lost in silence.
+Kubernetes' own clients post built-in kinds as protobuf and do not fall back when refused. Only reading is done
+here, and only of the messages in ``MESSAGES``; answers are always JSON, which those clients accept. A field that is
+not in the table refuses the whole body, so that nothing is lost in silence.
 Source: the field numbers of the published Kubernetes API (generated.proto); protobuf encoding documentation.
 """
 
@@ -53,13 +53,19 @@ MESSAGES: dict[str, str] = {
     "ScaleSpec": "1 replicas:int",
     "ScaleStatus": "1 replicas:int, 2 selector",
     "PriorityClass": "1 metadata:ObjectMeta, 2 value:int, 3 globalDefault:bool, 4 description, 5 preemptionPolicy",
-    "Deployment": "1 metadata:ObjectMeta, 2 spec:DeploymentSpec, 3 status:Empty",
-    "DeploymentSpec": "1 replicas:int, 2 selector:LabelSelector, 3 template:PodTemplateSpec, 4 strategy:Empty, "
-    "5 minReadySeconds:int",
+    "Deployment": "1 metadata:ObjectMeta, 2 spec:DeploymentSpec, 3 status:Ignored",
+    "DeploymentSpec": "1 replicas:int, 2 selector:LabelSelector, 3 template:PodTemplateSpec, "
+    "4 strategy:DeploymentStrategy, 5 minReadySeconds:int, 6 revisionHistoryLimit:int, 7 paused:bool, "
+    "9 progressDeadlineSeconds:int",
+    "DeploymentStrategy": "1 type",
+    "Job": "1 metadata:ObjectMeta, 2 spec:JobSpec, 3 status:Ignored",
+    "JobSpec": "1 parallelism:int, 2 completions:int, 3 activeDeadlineSeconds:int, 4 selector:LabelSelector, "
+    "5 manualSelector:bool, 6 template:PodTemplateSpec, 7 backoffLimit:int, 8 ttlSecondsAfterFinished:int",
     "LabelSelector": "1 matchLabels:map",
     "PodTemplateSpec": "1 metadata:ObjectMeta, 2 spec:PodSpec",
     "PodSpec": "2 containers:[Container], 3 restartPolicy, 4 terminationGracePeriodSeconds:int, 6 dnsPolicy, "
-    "7 nodeSelector:map, 8 serviceAccountName, 10 nodeName, 11 hostNetwork:bool, 12 hostPID:bool, 13 hostIPC:bool, "
+    "7 nodeSelector:map, 8 serviceAccountName, 9 serviceAccount, "
+    "10 nodeName, 11 hostNetwork:bool, 12 hostPID:bool, 13 hostIPC:bool, "
     "14 securityContext:Empty, 16 hostname, 17 subdomain, 19 schedulerName",
     "Container": "1 name, 2 image, 3 command:[str], 4 args:[str], 5 workingDir, 6 ports:[ContainerPort], "
     "7 env:[EnvVar], 8 resources:Empty, 13 terminationMessagePath, 14 imagePullPolicy, 16 stdin:bool, "
@@ -79,6 +85,8 @@ MESSAGES: dict[str, str] = {
 }
 """Message name to its fields: number, JSON name, and type (string when none is given; ``[T]`` repeated)."""
 
+_ZERO_COUNTS = frozenset({"replicas", "gracePeriodSeconds", "value", "parallelism", "completions", "backoffLimit"})
+"""Numbers whose zero means something; other zeros and empty strings are fields that were not set."""
 _Field = tuple[str, str, bool]
 _tables: dict[str, dict[int, _Field]] = {}
 
@@ -95,6 +103,10 @@ def _table(message: str) -> dict[int, _Field]:
     return _tables[message]
 
 
+class BodyError(ValueError):
+    """A body that is not the protobuf it should be."""
+
+
 def decode(body: bytes) -> Json:
     """The JSON form of a Kubernetes protobuf body.
 
@@ -108,9 +120,7 @@ def decode(body: bytes) -> Json:
         kind_fields = dict(_fields(bytes(envelope.get(1, b""))))
         api_version, kind = (bytes(kind_fields.get(n, b"")).decode() for n in (1, 2))
         if kind not in MESSAGES:
-            raise ApiError(
-                415, "UnsupportedMediaType", f"protobuf: kind {kind!r} is only accepted as application/json"
-            )
+            raise ApiError(415, "UnsupportedMediaType", f"protobuf: kind {kind!r} is only accepted as application/json")
         obj = _message(kind, bytes(envelope.get(2, b"")))
     except (IndexError, UnicodeDecodeError, ValueError) as error:
         raise bad_request(f"protobuf: the body is broken: {error}") from error
@@ -167,14 +177,14 @@ def _message(name: str, data: bytes) -> Json:
         one = _value(kind, value)
         if repeated:
             found.setdefault(field, []).append(one)
-        elif one not in (None, "", {}) and not (one in (0, False) and field not in ("replicas",)):
+        elif one not in (None, "", {}) and not (one in (0, False) and field not in _ZERO_COUNTS):
             found[field] = one
     return found
 
 
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise ValueError("a number where bytes belong")
+        raise BodyError("a number where bytes belong")
     return value
 
 
@@ -182,7 +192,7 @@ def _value(kind: str, value: int | bytes) -> Any:
     match kind:
         case "int":
             if not isinstance(value, int):
-                raise ValueError("bytes where a number belongs")
+                raise BodyError("bytes where a number belongs")
             return value - (1 << 64) if value >= 1 << 63 else value
         case "bool":
             return bool(value)

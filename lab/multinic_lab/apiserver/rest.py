@@ -85,9 +85,7 @@ class Rest:
 
     # Create
 
-    def create(
-        self, target: Target, obj: Json, options: Options, *, applied_by: apply.Manager | None = None
-    ) -> Record:
+    def create(self, target: Target, obj: Json, options: Options, *, applied_by: apply.Manager | None = None) -> Record:
         """Store a new object; ``obj`` is taken over.
 
         Args:
@@ -139,9 +137,7 @@ class Rest:
             raise errors.not_found("namespaces", "", target.namespace)
         if "deletionTimestamp" in namespace.obj["metadata"]:
             words = f"namespace {target.namespace} is being terminated"
-            why = (
-                f"unable to create new content in namespace {target.namespace} because it is being terminated"
-            )
+            why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
             cause = {"reason": "NamespaceTerminating", "message": words, "field": "metadata.namespace"}
             raise errors.forbidden(target.resource.plural, target.resource.group, name, why, [cause])
 
@@ -198,9 +194,7 @@ class Rest:
                 del obj["status"]
         found = [e for e in schema.validate(obj, target.schema) if e.words == "Invalid value"]
         if found:
-            raise errors.bad_request(
-                self._handled(target) + ", ".join(f"{e.field}: {e.detail}" for e in found)
-            )
+            raise errors.bad_request(self._handled(target) + ", ".join(f"{e.field}: {e.detail}" for e in found))
 
     def _handled(self, target: Target) -> str:
         kind = target.resource.kind
@@ -223,7 +217,7 @@ class Rest:
             else:
                 found += strategy.check_update(group, plural, old, obj)
         if not found and not target.builtin:
-            found += cel.check(obj, old, target.schema)
+            found = cel.check(obj, old, target.schema)
         if old is not None and "deletionTimestamp" in old["metadata"]:
             before = old["metadata"].get("finalizers") or []
             fresh = [f for f in obj["metadata"].get("finalizers") or () if f not in before]
@@ -238,9 +232,7 @@ class Rest:
         return not target.builtin or target.place[:2] in WITH_GENERATION
 
     def _who(self, target: Target, options: Options, operation: str) -> apply.Manager:
-        return apply.Manager(
-            options.manager, operation, target.api_version, target.subresource, metadata.now()
-        )
+        return apply.Manager(options.manager, operation, target.api_version, target.subresource, metadata.now())
 
     # Update
 
@@ -254,9 +246,7 @@ class Rest:
             return self.create(target, obj, options), True
         return self._write(target, record, obj, options), False
 
-    def _write(
-        self, target: Target, record: Record, obj: Json, options: Options, *, applied: bool = False
-    ) -> Record:
+    def _write(self, target: Target, record: Record, obj: Json, options: Options, *, applied: bool = False) -> Record:
         resource = target.resource
         old = record.view(target.api_version)
         meta = self._envelope(target, obj)
@@ -373,9 +363,7 @@ class Rest:
             return clone(patch.strategic_patch(document, body, target.schema))  # type: ignore[no-any-return]
         raise errors.unsupported_media_type(content_type, accepted)
 
-    def _apply(
-        self, target: Target, record: Record | None, body: Any, options: Options
-    ) -> tuple[Record, bool]:
+    def _apply(self, target: Target, record: Record | None, body: Any, options: Options) -> tuple[Record, bool]:
         if not isinstance(body, dict):
             raise errors.bad_request("an applied configuration must be an object")
         if (body.get("metadata") or {}).get("managedFields"):

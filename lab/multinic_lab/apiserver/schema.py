@@ -19,8 +19,23 @@ from .errors import FieldError, Json
 from .store import clone
 
 OBJECT_META = frozenset(
-    "annotations creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation "
-    "labels managedFields name namespace ownerReferences resourceVersion selfLink uid".split()
+    [
+        "annotations",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "labels",
+        "managedFields",
+        "name",
+        "namespace",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    ]
 )
 """Fields of ``metadata``."""
 
@@ -95,8 +110,7 @@ def apply_defaults(value: Any, schema: Json) -> None:
     for name, sub in properties.items():
         sub = deref(sub)
         if "default" in sub and (
-            name not in value
-            or (value[name] is None and not sub.get("nullable") and sub["default"] is not None)
+            name not in value or (value[name] is None and not sub.get("nullable") and sub["default"] is not None)
         ):
             value[name] = clone(sub["default"])
         if name in value:
@@ -176,9 +190,7 @@ def _validate(value: Any, schema: Json, path: str, errors: list[FieldError], *, 
             return
     elif (wanted := schema.get("type")) and not _is_type(value, wanted):
         found = _type_name(value)
-        errors.append(
-            FieldError(path, "Invalid value", found, f'{path} in body must be of type {wanted}: "{found}"')
-        )
+        errors.append(FieldError(path, "Invalid value", found, f'{path} in body must be of type {wanted}: "{found}"'))
         return
     if (allowed := schema.get("enum")) is not None and value not in allowed:
         listed = ", ".join(json.dumps(v) for v in allowed)
@@ -215,9 +227,7 @@ def _string(value: str, schema: Json, path: str, errors: list[FieldError]) -> No
         errors.append(_bad(path, value, f"match '{pattern}'"))
     if (name := schema.get("format")) and not _has_format(value, name):
         errors.append(
-            FieldError(
-                path, "Invalid value", value, f"{path} in body must be of type {name}: {json.dumps(value)}"
-            )
+            FieldError(path, "Invalid value", value, f"{path} in body must be of type {name}: {json.dumps(value)}")
         )
 
 
@@ -262,9 +272,7 @@ def _number(value: float, schema: Json, path: str, errors: list[FieldError]) -> 
     bits = {"int32": 31, "int64": 63}.get(schema.get("format", ""))
     if bits and isinstance(value, int) and not -(1 << bits) <= value < 1 << bits:
         errors.append(
-            FieldError(
-                path, "Invalid value", value, f"{path} in body must be of type {schema['format']}: {value}"
-            )
+            FieldError(path, "Invalid value", value, f"{path} in body must be of type {schema['format']}: {value}")
         )
 
 
@@ -297,9 +305,11 @@ def _array(value: list[Any], schema: Json, path: str, errors: list[FieldError]) 
 
 
 def _object(value: Json, schema: Json, path: str, errors: list[FieldError], *, root: bool) -> None:
-    for name in schema.get("required") or ():
-        if name not in value or (root and name == "metadata" and not value[name]):
-            errors.append(FieldError(child(path, name), "Required value"))
+    errors += [
+        FieldError(child(path, name), "Required value")
+        for name in schema.get("required") or ()
+        if name not in value or (root and name == "metadata" and not value[name])
+    ]
     properties = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
     for name, item in value.items():
@@ -327,11 +337,9 @@ def _combined(value: Any, schema: Json, path: str, errors: list[FieldError]) -> 
         tried = [validate(value, part, path) for part in parts]
         if all(tried):
             errors.append(
-                FieldError(
-                    path, "Invalid value", "", f"{path} in body must validate at least one schema (anyOf)"
-                )
+                FieldError(path, "Invalid value", "", f"{path} in body must validate at least one schema (anyOf)")
             )
-            errors.extend(min(tried, key=len))
+            errors.extend(sorted(tried, key=len)[0])
     if parts := schema.get("oneOf"):
         fitting = sum(not validate(value, part, path) for part in parts)
         if fitting != 1:
@@ -345,6 +353,4 @@ def _combined(value: Any, schema: Json, path: str, errors: list[FieldError]) -> 
                 )
             )
     if (part := schema.get("not")) is not None and not validate(value, part, path):
-        errors.append(
-            FieldError(path, "Invalid value", "", f"{path} in body must not validate the schema (not)")
-        )
+        errors.append(FieldError(path, "Invalid value", "", f"{path} in body must not validate the schema (not)"))

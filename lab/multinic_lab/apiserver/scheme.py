@@ -106,9 +106,7 @@ _RBAC = "rbac.authorization.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
 
 BUILTINS: tuple[Resource, ...] = (
-    _builtin(
-        "", "v1", "Namespace", "namespaces", "ns", namespaced=False, status=True, subresources=("finalize",)
-    ),
+    _builtin("", "v1", "Namespace", "namespaces", "ns", namespaced=False, status=True, subresources=("finalize",)),
     _builtin("", "v1", "Node", "nodes", "no", namespaced=False, status=True),
     _builtin(
         "",

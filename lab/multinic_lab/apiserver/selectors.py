@@ -72,9 +72,9 @@ def parse_labels(text: str) -> Predicate | None:
 
 def _requirement_end(tokens: Sequence[str]) -> int:
     depth = 0
-    for index, token in enumerate(tokens):
-        depth += (token == "(") - (token == ")")
-        if token == "," and depth == 0:
+    for index, sign in enumerate(tokens):
+        depth += (sign == "(") - (sign == ")")
+        if sign == "," and depth == 0:
             return index
     raise bad_request("unable to parse requirement: unbalanced parentheses")
 

@@ -54,7 +54,7 @@ async def serve_api(
 
     Args:
         host, port: where to listen; port 0 takes a free one.
-        extra_sockets: listening TCP sockets to serve as well (made in other network namespaces, say); closed at the end.
+        extra_sockets: listening TCP sockets to serve as well (made in other network namespaces, say); closed at end.
         store: objects to begin with; None for an empty store. The usual namespaces are added either way.
         bookmark_seconds: how often idle watches are sent a bookmark.
 
@@ -85,6 +85,6 @@ def write_kubeconfig(path: str | os.PathLike[str], url: str, *, name: str = "mul
         "current-context": name,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-        yaml.safe_dump(config, stream, sort_keys=False)
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return file

@@ -8,6 +8,7 @@ Source: Kubernetes API reference, per kind.
 from base64 import b64encode
 from typing import Any
 
+from . import cel
 from .errors import FieldError, Json
 from .store import clone
 
@@ -19,8 +20,11 @@ _POD_DEFAULTS = {
     "schedulerName": "default-scheduler",
     "enableServiceLinks": True,
 }
+_WORKLOADS = ("daemonset", "deployment", "replicaset", "statefulset")
 _KEEPS_STATUS = frozenset({("", "nodes"), ("", "services")})
 """Kinds whose status a creator may set (a kubelet registers its node with one)."""
+
+_NEEDS_SPEC = frozenset({("", "pods"), ("", "services")} | {("apps", f"{k}s") for k in _WORKLOADS})
 
 
 def born(group: str, plural: str, obj: Json, revision: int) -> None:
@@ -129,6 +133,8 @@ def _qos(pod: Json) -> str:
 
 def check(group: str, plural: str, obj: Json) -> list[FieldError]:
     """Errors of a built-in kind that its shape alone does not show."""
+    if (group, plural) in _NEEDS_SPEC and not obj.get("spec"):
+        return [FieldError("spec", "Required value")]
     match group, plural:
         case "", "pods":
             return [] if obj["spec"].get("containers") else [FieldError("spec.containers", "Required value")]
@@ -164,9 +170,7 @@ def _check_crd(obj: Json) -> list[FieldError]:
             errors.append(FieldError(path, "Required value", detail="schemas are required"))
         elif schema.get("type") != "object":
             errors.append(
-                FieldError(
-                    f"{path}.type", "Invalid value", schema.get("type", ""), "must be object at the root"
-                )
+                FieldError(f"{path}.type", "Invalid value", schema.get("type", ""), "must be object at the root")
             )
         else:
             errors += _check_structural(schema, path)
@@ -177,13 +181,11 @@ def _check_structural(schema: Any, path: str) -> list[FieldError]:
     """The rules of a structural schema that people trip over."""
     if not isinstance(schema, dict):
         return []
-    errors: list[FieldError] = []
+    errors = cel.check_rules(schema, path)
     free = schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("x-kubernetes-int-or-string")
     if not schema.get("type") and not free:
         errors.append(
-            FieldError(
-                f"{path}.type", "Required value", detail="must not be empty for specified object fields"
-            )
+            FieldError(f"{path}.type", "Required value", detail="must not be empty for specified object fields")
         )
     if schema.get("properties") and isinstance(schema.get("additionalProperties"), dict):
         errors.append(
@@ -215,21 +217,13 @@ def check_update(group: str, plural: str, old: Json, new: Json) -> list[FieldErr
                 return [FieldError("spec", "Forbidden", detail=words)]
         case "apps", "daemonsets" | "deployments" | "replicasets" | "statefulsets":
             if old["spec"].get("selector") != new["spec"].get("selector"):
-                return [
-                    FieldError(
-                        "spec.selector", "Invalid value", new["spec"].get("selector"), "field is immutable"
-                    )
-                ]
+                return [FieldError("spec.selector", "Invalid value", new["spec"].get("selector"), "field is immutable")]
         case "", "configmaps" | "secrets":
-            if old.get("immutable") and any(
-                old.get(f) != new.get(f) for f in ("data", "binaryData", "immutable")
-            ):
+            if old.get("immutable") and any(old.get(f) != new.get(f) for f in ("data", "binaryData", "immutable")):
                 return [FieldError("data", "Forbidden", detail="field is immutable when `immutable` is set")]
         case "apiextensions.k8s.io", "customresourcedefinitions":
             if old["spec"]["scope"] != new["spec"].get("scope"):
-                return [
-                    FieldError("spec.scope", "Invalid value", new["spec"].get("scope"), "field is immutable")
-                ]
+                return [FieldError("spec.scope", "Invalid value", new["spec"].get("scope"), "field is immutable")]
     return []
 
 

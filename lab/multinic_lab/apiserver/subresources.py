@@ -1,7 +1,7 @@
 """Pod and scale subresources, and the questions a client may ask about itself.
 
-Each function is given the decoded body and answers with the object to send. Status is no matter of this module: it is an
-ordinary write that reaches only its half.
+Each function is given the decoded body and answers with the object to send. Status is no matter of this module: it is
+an ordinary write that reaches only its half.
 Source: Kubernetes API reference: Scale, Binding, Eviction, SelfSubjectAccessReview.
 """
 
@@ -83,9 +83,7 @@ def bind(rest: Rest, target: Target, binding: Json, options: Options) -> Json:
 
     def change(obj: Json) -> None:
         obj["spec"]["nodeName"] = where["name"]
-        obj["metadata"].setdefault("annotations", {}).update(
-            (binding.get("metadata") or {}).get("annotations") or {}
-        )
+        obj["metadata"].setdefault("annotations", {}).update((binding.get("metadata") or {}).get("annotations") or {})
         if not obj["metadata"]["annotations"]:
             del obj["metadata"]["annotations"]
         others = [c for c in obj["status"].get("conditions") or () if c.get("type") != "PodScheduled"]
@@ -111,9 +109,7 @@ def review(kind: str, body: Json) -> Json:
             every = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
             status = {"resourceRules": [every], "nonResourceRules": [], "incomplete": False}
         case "SelfSubjectReview":
-            status = {
-                "userInfo": {"username": "system:admin", "groups": ["system:masters", "system:authenticated"]}
-            }
+            status = {"userInfo": {"username": "system:admin", "groups": ["system:masters", "system:authenticated"]}}
         case _:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
     return {**body, "status": status}

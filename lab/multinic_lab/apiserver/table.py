@@ -114,9 +114,7 @@ def _event(event: Json) -> list[Any]:
     message = str(event.get("message") or event.get("note") or "").strip()
     what = f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
     count = event.get("count") or (event.get("series") or {}).get("count") or 1
-    first = age(
-        event.get("firstTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
-    )
+    first = age(event.get("firstTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp"))
     row = [
         age(last),
         event.get("type", ""),
@@ -131,9 +129,7 @@ def _event(event: Json) -> list[Any]:
 def _service(service: Json) -> list[Any]:
     spec = service.get("spec") or {}
     ports = ",".join(
-        f"{p.get('port')}"
-        + (f":{p['nodePort']}" if p.get("nodePort") else "")
-        + f"/{p.get('protocol', 'TCP')}"
+        f"{p.get('port')}" + (f":{p['nodePort']}" if p.get("nodePort") else "") + f"/{p.get('protocol', 'TCP')}"
         for p in spec.get("ports") or ()
     )
     selector = ",".join(f"{k}={v}" for k, v in (spec.get("selector") or {}).items())

@@ -13,7 +13,7 @@ import trio
 
 from . import table
 from .errors import ApiError, Json
-from .http import Dropped, Send
+from .http import DroppedError, Send
 from .rest import Target
 from .selectors import Predicate
 from .store import Change, Collection, Record, Store, encode
@@ -90,7 +90,7 @@ class Watcher:
             with trio.move_on_after(self._wish.timeout_seconds):
                 await self._run(send)
         if self._cut:
-            raise Dropped
+            raise DroppedError
 
     async def _run(self, send: Send) -> None:
         wish = self._wish
@@ -152,10 +152,7 @@ class Watcher:
         mark = (kind, version, wish.form, wish.include)
         if (found := cache.get(mark)) is not None and wish.form != "Table":
             return found
-        if wish.form == "object":
-            body = record.json(version)
-        else:
-            body = encode(self._formed(record.view(version)))
+        body = record.json(version) if wish.form == "object" else encode(self._formed(record.view(version)))
         line = cache[mark] = b'{"type":"%s","object":%s}\n' % (kind.encode(), body)
         return line
 
