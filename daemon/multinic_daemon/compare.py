@@ -49,8 +49,8 @@ def compare(plan: Plan, observed: Observed, node_netns_id: int) -> list[str]:
         there = links.get(route.ifname)
         if there is None:
             continue
-        wanted = (route.dst, route.gateway, there.ifindex)
-        if all((held.dst, held.gateway, held.ifindex) != wanted for held in observed.routes):
+        wanted = (route.dst, route.gateway, (there.ifindex,))
+        if all((held.dst, held.gateway, held.ifindexes) != wanted for held in observed.routes):
             via = f" via {route.gateway}" if route.gateway else ""
             found.append(f"route {route.dst}{via} on link {route.ifname!r} is missing")
     return found

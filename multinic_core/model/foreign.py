@@ -33,8 +33,18 @@ class Namespace(KubeObject):
     status: NamespaceStatus = Field(default_factory=NamespaceStatus)
 
 
+class NodeAddress(JsonModel):
+    type: str = ""
+    """``InternalIP``, ``ExternalIP``, ``Hostname``, …"""
+    address: str = ""
+
+
+class NodeStatus(JsonModel):
+    addresses: list[NodeAddress] = Field(default_factory=list)
+
+
 class Node(KubeObject):
-    pass
+    status: NodeStatus = Field(default_factory=NodeStatus)
 
 
 class PodSpec(JsonModel):

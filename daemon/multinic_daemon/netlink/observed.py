@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ _IFLA_PARENT_DEV_NAME = 56
 _IFLA_PARENT_DEV_BUS_NAME = 57
 _IFA_FLAGS = 8
 _RTA_MULTIPATH = 9
+_RTNEXTHOP = struct.Struct("=HBBi")
+"""length, flags, weight, link index"""
 _NETNSA_NSID = 1
-_ARPHRD_LOOPBACK = 772
 _IFF_LOOPBACK = 0x8
 
 
@@ -31,6 +33,8 @@ class Link(NamedTuple):
 
     ifindex: int
     ifname: str
+    hardware: int
+    """ARPHRD_*: 1 is Ethernet."""
     flags: int
     """IFF_* bits."""
     mtu: int
@@ -79,11 +83,12 @@ class Address(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One route with one next hop; those with several have ``ifindex`` 0 and no ``gateway``."""
+    """One route. Of several next hops ``ifindexes`` has all, and ``gateway`` is None."""
 
     dst: IPNetwork
     gateway: IPAddress | None
-    ifindex: int
+    ifindexes: tuple[int, ...]
+    """Links it leaves through; empty for a blackhole and its like."""
     table: int
     protocol: int
     priority: int
@@ -105,7 +110,7 @@ class Rule(NamedTuple):
 
 
 def decode_link(body: bytes) -> Link:
-    _, _, ifindex, flags, _ = rq.IFINFO.unpack_from(body)
+    _, hardware, ifindex, flags, _ = rq.IFINFO.unpack_from(body)
     found = wire.attributes(body, rq.IFINFO.size)
     info = wire.attributes(found[rq.IFLA_LINKINFO]) if rq.IFLA_LINKINFO in found else {}
 
@@ -118,6 +123,7 @@ def decode_link(body: bytes) -> Link:
     return Link(
         ifindex=ifindex,
         ifname=text(rq.IFLA_IFNAME),
+        hardware=hardware,
         flags=flags,
         mtu=number(rq.IFLA_MTU),
         mac_address=found.get(rq.IFLA_ADDRESS, b"").hex(":"),
@@ -150,12 +156,26 @@ def decode_route(body: bytes) -> Route:
     return Route(
         dst=ip_network((dst, length)),
         gateway=ip_address(found[rq.RTA_GATEWAY]) if rq.RTA_GATEWAY in found else None,
-        ifindex=wire.u32(found[rq.RTA_OIF]) if rq.RTA_OIF in found else 0,
+        ifindexes=_next_hops(found),
         table=wire.u32(found[rq.RTA_TABLE]) if rq.RTA_TABLE in found else table,
         protocol=protocol,
         priority=wire.u32(found[rq.RTA_PRIORITY]) if rq.RTA_PRIORITY in found else 0,
         type=type_,
     )
+
+
+def _next_hops(found: dict[int, bytes]) -> tuple[int, ...]:
+    if rq.RTA_OIF in found:
+        return (wire.u32(found[rq.RTA_OIF]),)
+    hops: list[int] = []
+    data, offset = found.get(_RTA_MULTIPATH, b""), 0
+    while len(data) - offset >= _RTNEXTHOP.size:
+        length, _, _, ifindex = _RTNEXTHOP.unpack_from(data, offset)
+        if length < _RTNEXTHOP.size:
+            break
+        hops.append(ifindex)
+        offset += (length + 3) & ~3
+    return tuple(hops)
 
 
 _PLAIN_RULE = {

@@ -42,6 +42,8 @@ class Message(NamedTuple):
     type: int
     flags: int
     sequence: int
+    port: int
+    """Of the socket whose request caused it; 0 when the kernel acted by itself."""
     body: bytes
     """What follows the header."""
 
@@ -69,10 +71,10 @@ def messages(data: bytes) -> Iterator[Message]:
     """The messages of one datagram. A length that does not fit ends the walk, as NLMSG_OK does."""
     offset, end = 0, len(data)
     while end - offset >= 16:
-        length, type_, flags, sequence, _ = HEADER.unpack_from(data, offset)
+        length, type_, flags, sequence, port = HEADER.unpack_from(data, offset)
         if length < 16 or length > end - offset:
             return
-        yield Message(type_, flags, sequence, data[offset + 16 : offset + length])
+        yield Message(type_, flags, sequence, port, data[offset + 16 : offset + length])
         offset += (length + 3) & ~3
 
 
