@@ -1,0 +1,195 @@
+"""Discovery against a real kernel: what is done to the node's links shows in the view, soon and without polling."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from multinic_daemon import discovery as discovery_module
+from multinic_daemon.discovery import Discovery
+from multinic_daemon.netlink.events import Events
+
+from multinic_core import Nic
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth")]
+
+SHOWN_WITHIN_SECONDS = 2.0
+
+
+@asynccontextmanager
+async def discovering(ground: Any, **arguments: Any) -> AsyncIterator[Discovery]:
+    found = Discovery("n1", netns=ground.node, **arguments)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(found.serve)
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+async def shows(found: Discovery, condition: Callable[[Discovery], bool]) -> None:
+    """Wait for a view that fulfils the condition; fail when none comes within the time promised."""
+    changed = trio.Event()
+
+    def announce() -> None:
+        nonlocal changed
+        changed.set()
+        changed = trio.Event()
+
+    found.subscribe(announce)
+    with trio.move_on_after(SHOWN_WITHIN_SECONDS):
+        while not condition(found):
+            await changed.wait()
+    assert condition(found), dict(found.view().nics)
+
+
+def names(found: Discovery) -> list[str]:
+    return list(found.view().nics)
+
+
+def primary(ground: Any) -> None:
+    ground.nic("eth0", "10.0.0.5/24")
+    ground.ip(ground.node, "route", "add", "default", "via", "10.0.0.1")
+
+
+async def test_what_is_there_at_start_is_in_the_first_view(ground: Any):
+    """Secondary NICs are there with their facts once discovery has started; primary NIC and loopback are not."""
+    primary(ground)
+    ifindex = ground.nic("eth1", "10.0.1.5/24", "fd00:1::5/64")
+    ground.nic("eth2", "10.0.1.6/24")
+    ground.nic("bare")
+    async with discovering(ground) as found:
+        assert names(found) == ["eth1", "eth2"]
+        nic = found.view().nics["eth1"]
+    shown = ground.link(ground.node, "eth1")
+    assert (nic.ifindex, nic.mac_address, nic.mtu, nic.up) == (ifindex, shown["address"], shown["mtu"], True)
+    assert [str(address) for address in nic.addresses] == ["10.0.1.5/24", "fd00:1::5/64"]
+
+
+async def test_every_change_of_a_nic_shows(ground: Any):
+    """A NIC that appears, is readdressed, renamed, set down, set up or removed shows within two seconds each."""
+    primary(ground)
+    node = ground.node
+    async with discovering(ground) as found:
+        await trio.to_thread.run_sync(ground.nic, "eth1", "10.0.1.5/24")
+        await shows(found, lambda f: names(f) == ["eth1"])
+        ground.ip(node, "address", "add", "10.0.9.5/24", "dev", "eth1")
+        ground.ip(node, "address", "del", "10.0.1.5/24", "dev", "eth1")
+        await shows(found, lambda f: str(f.view().nics["eth1"].network) == "10.0.9.0/24")
+        ground.ip(node, "link", "set", "eth1", "down")
+        await shows(found, lambda f: names(f) == [])
+        ground.ip(node, "link", "set", "eth1", "name", "fast0")
+        ground.ip(node, "link", "set", "fast0", "up")
+        await shows(found, lambda f: names(f) == ["fast0"])
+        ground.ip(node, "link", "set", "fast0", "mtu", "1400")
+        await shows(found, lambda f: f.view().nics["fast0"].mtu == 1400)
+        ground.ip(ground.fabric, "link", "set", "far-eth1", "down")
+        await shows(found, lambda f: not f.view().nics["fast0"].up)
+        ground.ip(node, "link", "del", "fast0")
+        await shows(found, lambda f: names(f) == [])
+
+
+async def test_the_default_route_decides_the_primary_as_it_moves(ground: Any):
+    """When the default route moves to another NIC the two change places; when it is lost nothing moves."""
+    primary(ground)
+    ground.nic("eth1", "10.0.1.5/24")
+    async with discovering(ground) as found:
+        assert names(found) == ["eth1"]
+        ground.ip(ground.node, "route", "del", "default")
+        ground.nic("eth2", "10.0.2.5/24")
+        await shows(found, lambda f: names(f) == ["eth1", "eth2"])
+        ground.ip(ground.node, "route", "add", "default", "via", "10.0.1.1")
+        await shows(found, lambda f: names(f) == ["eth0", "eth2"])
+
+
+async def test_the_internal_address_takes_a_nic_out(ground: Any):
+    """Without a default route the InternalIP, told later, marks the primary NIC."""
+    ground.nic("eth0", "10.0.0.5/24")
+    ground.nic("eth1", "10.0.1.5/24")
+    async with discovering(ground) as found:
+        assert names(found) == ["eth0", "eth1"]
+        found.set_internal_addresses(frozenset({ip_address("10.0.0.5")}))
+        await found.settled()
+        assert names(found) == ["eth1"]
+
+
+async def test_a_nic_moved_into_a_pod_stays_while_it_is_held(ground: Any):
+    """The journal says that the NIC sits in a pod: it does not leave, and comes back as it is."""
+    held: dict[str, Nic] = {}
+    ground.nic("eth1", "10.0.1.5/24")
+    pod = ground.namespace("pod")
+    async with discovering(ground, held=lambda: held) as found:
+        nic = found.view().nics["eth1"]
+        held["eth1"] = nic
+        ground.ip(ground.node, "link", "set", "eth1", "netns", pod.rpartition("/")[2])
+        ground.nic("eth2", "10.0.2.5/24")
+        await shows(found, lambda f: names(f) == ["eth1", "eth2"])
+        assert found.view().nics["eth1"] == nic
+        held.clear()
+        found.refresh()
+        await found.settled()
+        assert names(found) == ["eth2"]
+
+
+async def test_lost_announcements_cause_a_full_reading(ground: Any, monkeypatch: pytest.MonkeyPatch):
+    """When the receive buffer ran over, the view is read afresh all the same."""
+    read = Events.read
+    lost = trio.Event()
+
+    async def forgetful(self: Events) -> Any:
+        await read(self)
+        lost.set()
+
+    monkeypatch.setattr(Events, "read", forgetful)
+    async with discovering(ground) as found:
+        await trio.to_thread.run_sync(ground.nic, "eth1", "10.0.1.5/24")
+        await shows(found, lambda f: names(f) == ["eth1"])
+    assert lost.is_set()
+
+
+async def test_a_receive_buffer_that_runs_over_is_reported_as_a_loss(ground: Any):
+    """The kernel's word for lost announcements reaches the reader, and reading goes on afterwards."""
+    from multinic_daemon.netlink import events as ev
+    from multinic_daemon.netlink import open_netns
+
+    with open_netns(ground.node) as netns, Events(ev.LINKS, netns=netns) as events:
+        events._socket.setsockopt(ev.socket.SOL_SOCKET, ev.socket.SO_RCVBUF, 2304)
+        for _ in range(5):
+            ground.ip(ground.node, "link", "set", "lo", "up")
+            ground.ip(ground.node, "link", "set", "lo", "down")
+        with trio.fail_after(5):
+            seen = []
+            while None not in seen:
+                seen.append(await events.read())
+            ground.ip(ground.node, "link", "set", "lo", "up")
+            while not seen[-1]:
+                seen.append(await events.read())
+
+
+async def test_nothing_is_read_while_nothing_changes(ground: Any, monkeypatch: pytest.MonkeyPatch):
+    """There is no polling: silence, and routes that are no default routes, cause no reading; an address does."""
+    # a link-local address would announce itself when it likes
+    ground.ip(ground.node, "link", "add", "eth1", "addrgenmode", "none", "type", "veth", "peer", "name", "far")
+    ground.ip(ground.node, "link", "set", "far", "addrgenmode", "none", "up")
+    ground.ip(ground.node, "link", "set", "eth1", "up")
+    ground.ip(ground.node, "address", "add", "10.0.1.5/24", "dev", "eth1")
+    readings: list[int] = []
+    links = discovery_module.read_links
+    quiet_seconds = 3 * discovery_module.SETTLE_SECONDS
+
+    def counted(kernel: Any) -> Any:
+        readings.append(1)
+        return links(kernel)
+
+    async with discovering(ground) as found:
+        await trio.testing.wait_all_tasks_blocked(quiet_seconds)
+        await found.settled()
+        monkeypatch.setattr(discovery_module, "read_links", counted)
+        for i in range(3):
+            ground.ip(ground.node, "route", "add", f"10.77.{i}.0/24", "via", "10.0.1.1")
+            await trio.testing.wait_all_tasks_blocked(quiet_seconds)
+        assert readings == []
+        ground.ip(ground.node, "address", "add", "10.0.1.6/24", "dev", "eth1")
+        await shows(found, lambda f: len(f.view().nics["eth1"].addresses) == 2)
+        assert readings == [1]
