@@ -16,15 +16,16 @@ demo: .venv/.ready .tools/.ready ## Show the whole system on this machine: nodes
 	.venv/bin/multinic lab demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
 test: .venv/.ready .tools/.ready ## Run every test: kernel tests this kernel cannot run in the lab kernel, all others here
-	$(RUN) -m multinic_lab.kernel.kernel_tests
-	$(RUN) -m pytest
+	@status=0; $(RUN) -m multinic_lab.kernel.kernel_tests || status=1; $(RUN) -m pytest || status=1; exit $$status
 
 check: .venv/.ready ## Check style, types, layers and pinned versions
-	$(PROVISION) check
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
-	.venv/bin/lint-imports
+	@status=0; \
+	$(PROVISION) check || status=1; \
+	$(RUN) -m ruff check . || status=1; \
+	$(RUN) -m ruff format --check . || status=1; \
+	$(RUN) -m mypy || status=1; \
+	.venv/bin/lint-imports || status=1; \
+	exit $$status
 
 bench: .venv/.ready .tools/.ready ## Measure: run every program of bench/ and print its table
 	set -e; for program in $(BENCHES); do $(RUN) $$program; done

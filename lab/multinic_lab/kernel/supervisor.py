@@ -9,6 +9,7 @@ when the command ends, when the time is up, when this process is told to stop, w
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +37,9 @@ TIMED_OUT = 124
 GUEST_FAILED = 125
 """Exit status when the guest itself failed; a message on stderr says how."""
 _PR_SET_PDEATHSIG = 1
+_PREFIX = "mnlab-"
+_FRESH_SECONDS = 30.0
+"""A folder younger than this may belong to a supervisor that has not locked it yet."""
 _BUFFER_BYTES = 4 << 20
 
 
@@ -68,8 +72,7 @@ class Supervisor:
     def run(self) -> int:
         """Boot, run, end; the exit status to pass on. Everything made is removed, whatever happens."""
         with contextlib.ExitStack() as undo:
-            folder = Path(tempfile.mkdtemp(prefix="mnlab-")).resolve()
-            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder = undo.enter_context(_private_folder())
             console = undo.enter_context((folder / "console.log").open("w+b"))
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.enter_context(ours)
@@ -195,6 +198,35 @@ class Supervisor:
         tail = console.read().decode(errors="replace").strip().splitlines()[-15:]
         sys.stderr.write("\n".join([f"lab kernel: {reason}; its console said:", *(f"  {line}" for line in tail), ""]))
         return GUEST_FAILED
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder for this guest, removed at the end; folders of supervisors that were killed are removed first.
+
+    A living supervisor holds a lock on its folder, so nothing that is in use is ever taken for a leftover.
+    """
+    for leftover in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), _locked(leftover):
+            if time.time() - leftover.stat().st_mtime > _FRESH_SECONDS:
+                shutil.rmtree(leftover)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    try:
+        with _locked(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock on `folder`. Raises BlockingIOError when someone else does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _connect(target: str) -> socket.socket | int:

@@ -1,6 +1,7 @@
 """A command in the lab kernel behaves as if it ran here, reaches the host, is reached by it, and never
 outlives its owner."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -178,6 +179,21 @@ async def test_killing_the_supervisor_ends_the_guest():
     await process.wait()
     await process.stdout.aclose()
     assert await _gone(mine)
+
+
+def test_the_next_guest_removes_what_a_killed_one_left(tmp_path: Path):
+    """An old unlocked folder of a killed supervisor goes; a locked one and a fresh one stay."""
+    leftover, locked, fresh = (tmp_path / f"mnlab-{name}" for name in ("leftover", "locked", "fresh"))
+    for folder in (leftover, locked, fresh):
+        folder.mkdir()
+    for folder in (leftover, locked):
+        os.utime(folder, (0, 0))
+    holder = os.open(locked, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([*SUPERVISOR, "--", "true"], env=environment, timeout=120, check=True)
+    os.close(holder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mnlab-fresh", "mnlab-locked"]
 
 
 async def test_killing_the_owner_of_the_supervisor_ends_both():
