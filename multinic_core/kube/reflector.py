@@ -82,17 +82,22 @@ class Reflector:
             return read_events(self._view.resource, subject, stream.read())
 
         worked = False
-        started = trio.current_time()
         try:
             await self._caller.in_stream_thread(stream.open)
-            while events := await self._caller.in_stream_thread(next_events):
-                for event in events:
-                    self._take(event)
+            opened = trio.current_time()
+            try:
+                while events := await self._caller.in_stream_thread(next_events):
+                    for event in events:
+                        self._take(event)
+                        worked = True
+                    self._recovered()
+            finally:
+                if trio.current_time() - opened > LASTING_SECONDS:
                     worked = True
-                self._recovered()
+                    self._recovered()
         finally:
             stream.close()
-        return worked or trio.current_time() - started > LASTING_SECONDS
+        return worked
 
     def _take(self, event: Event[Any]) -> None:
         if event.error is not None:

@@ -30,8 +30,8 @@ def failure(status: int, api_reason: str, message: str) -> ApiError:
 
 
 def has_status(resource: Resource[Any]) -> bool:
-    """Whether ``status`` is written only through the subresource."""
-    return "status" in resource.model.model_fields or resource.plural == "nodes"
+    """Whether ``status`` is written only through the subresource; all of our CRDs have it."""
+    return resource in OUR_RESOURCES or "status" in resource.model.model_fields or resource.plural == "nodes"
 
 
 def is_custom(resource: Resource[Any]) -> bool:
