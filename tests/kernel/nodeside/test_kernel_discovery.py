@@ -170,9 +170,10 @@ async def test_a_receive_buffer_that_runs_over_is_reported_as_a_loss(ground: Any
 async def test_nothing_is_read_while_nothing_changes(ground: Any, monkeypatch: pytest.MonkeyPatch):
     """There is no polling: silence, and routes that are no default routes, cause no reading; an address does."""
     # a link-local address would announce itself when it likes
-    ground.ip(ground.node, "link", "add", "eth1", "addrgenmode", "none", "type", "veth", "peer", "name", "far")
-    ground.ip(ground.node, "link", "set", "far", "addrgenmode", "none", "up")
-    ground.ip(ground.node, "link", "set", "eth1", "up")
+    ground.ip(ground.node, "link", "add", "eth1", "type", "veth", "peer", "name", "far")
+    for ifname in ("eth1", "far"):
+        ground.ip(ground.node, "link", "set", ifname, "addrgenmode", "none")
+        ground.ip(ground.node, "link", "set", ifname, "up")
     ground.ip(ground.node, "address", "add", "10.0.1.5/24", "dev", "eth1")
     readings: list[int] = []
     links = discovery_module.read_links
