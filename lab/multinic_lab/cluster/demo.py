@@ -67,7 +67,7 @@ async def run_demo(scenario: Scenario, folder: Path | None = None) -> int:
     story.chapter("A cluster comes up")
     try:
         async with open_cluster(scenario, folder=folder, progress=story.tell) as cluster:
-            await _play(story, cluster)
+            await play(story, cluster)
             story.chapter("The nodes go")
         story.tell("every process and network namespace of the lab is gone")
     except* trio.TooSlowError:
@@ -82,7 +82,8 @@ async def run_demo(scenario: Scenario, folder: Path | None = None) -> int:
     return 0
 
 
-async def _play(story: Story, cluster: Cluster) -> None:
+async def play(story: Story, cluster: Cluster) -> None:
+    """All that happens between a cluster that is up and one that is empty again."""
     story.out.print(nic_table(cluster.kube.store(HOST_INTERFACES).list()))
     cidr = await apply_network(story, cluster)
     pods = await start_pods(story, cluster)

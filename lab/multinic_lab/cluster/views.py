@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -56,19 +56,3 @@ def status_phrase(network: MultiNicNetwork) -> str:
         return "no status yet"
     words = f"config {status.config_status or '-'}, routes {status.route_status or '-'}"
     return f"{words} ({status.message})" if status.message else words
-
-
-def leftovers(audit: Mapping[str, Any]) -> list[str]:
-    """One line per thing of ours that an audit found; none when everything is gone."""
-    return [
-        f"{node}: {what}: {item}"
-        for node, found in sorted(audit["nodes"].items())
-        for what, items in sorted(found.items())
-        for item in _each(items)
-    ]
-
-
-def _each(items: Any) -> Iterable[Any]:
-    if isinstance(items, Mapping):
-        return items.items()
-    return items if isinstance(items, list) else ([items] if items else [])

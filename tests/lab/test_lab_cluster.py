@@ -1,0 +1,56 @@
+"""A whole cluster: real operator, real daemons, real CNI executables, real links."""
+
+import os
+import signal
+from pathlib import Path
+
+import trio
+from multinic_lab.cluster.cluster import open_cluster
+from multinic_lab.cluster.demo import Story, play
+from multinic_lab.cluster.scenario import Scenario
+from rich.console import Console
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SMALL = Scenario(nodes=2, nics=3, pods_per_node=2, network=EXAMPLES / "network.yaml", bandwidth_seconds=0.3)
+CHAPTERS_DISTURBED = (2, 3, 5)
+"""While the network is applied, while pods are attached, and while everything is removed."""
+
+
+class Disturbed(Story):
+    """A story that lets a listener know which chapter it is in."""
+
+    def __init__(self, tmp_path):
+        self.file = (tmp_path / "story.txt").open("w")
+        super().__init__(Console(file=self.file, width=160))
+        self.reached = {number: trio.Event() for number in range(1, 9)}
+        self.number = 0
+
+    def chapter(self, title):
+        super().chapter(title)
+        self.number += 1
+        self.reached[self.number].set()
+
+
+async def test_kill_9_in_the_middle_changes_nothing(tmp_path):
+    """Operator and a daemon are killed while they work and start again: every line of the story is still right."""
+    story = Disturbed(tmp_path)
+    kills = []
+
+    async def disturb(cluster):
+        for chapter in CHAPTERS_DISTURBED:
+            await story.reached[chapter].wait()
+            await trio.sleep(0.3)
+            os.kill(cluster.operator.pid, signal.SIGKILL)
+            node = cluster.scenario.node_names[chapter % cluster.scenario.nodes]
+            await cluster.agent.call("kill_daemon", node=node)
+            kills.append((chapter, node))
+
+    story.chapter("A cluster comes up")
+    async with open_cluster(SMALL, folder=tmp_path / "lab") as cluster, trio.open_nursery() as nursery:
+        nursery.start_soon(disturb, cluster)
+        await play(story, cluster)
+        assert cluster.operator.starts == 1 + len(kills)
+        nursery.cancel_scope.cancel()
+    story.file.close()
+    assert len(kills) == len(CHAPTERS_DISTURBED)
+    assert story.faults == [], (tmp_path / "story.txt").read_text()
