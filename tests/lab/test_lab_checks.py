@@ -2,7 +2,7 @@
 
 import pytest
 from multinic_lab.cluster.checks import Connection, connection_table, rate
-from multinic_lab.cluster.views import leftovers, route_lines
+from multinic_lab.cluster.views import route_lines
 
 GOOD = Connection("node-1", "node-2", ("192.168.1.1", "192.168.65.1"), (True, True), (1.05e9, 934e6))
 CUT = Connection("node-1", "node-10", ("192.168.2.1", "192.168.66.1"), (True, False), (None, 934e6))
@@ -62,13 +62,4 @@ def test_routes_read_as_ip_prints_them():
     assert route_lines(found) == [
         "32765: from 192.168.0.0/16 lookup 1000",
         "192.168.1.0/24 via 10.0.1.2 dev eth1 table 1000",
-    ]
-
-
-def test_an_audit_without_findings_leaves_nothing():
-    """Empty lists, empty mappings and zero are nothing; anything else is one line each."""
-    assert leftovers({"nodes": {"node-1": {"links": [], "rows": 0, "routes": {}}}}) == []
-    assert leftovers({"nodes": {"node-1": {"links": ["net1-0"], "rows": 2}}}) == [
-        "node-1: links: net1-0",
-        "node-1: rows: 2",
     ]

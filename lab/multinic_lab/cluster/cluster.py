@@ -83,10 +83,10 @@ class Cluster:
                     return objects
                 await woken.wait()
 
-    async def audit(self) -> dict[str, Any]:
-        """What is left of ours on every node, as the agent finds it in kernel and journals."""
+    async def leftovers(self) -> list[str]:
+        """One sentence per thing of ours on any node, as the agent finds it in kernels and journals."""
         found: dict[str, Any] = await self.agent.call("audit")
-        return found
+        return list(found["problems"])
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from multinic_lab.cluster.checks import check_connections, connection_table, pin
 from multinic_lab.cluster.cluster import Cluster, open_cluster
 from multinic_lab.cluster.pods import NAMESPACE, LabPod, attached, pod_manifest, read_pod
 from multinic_lab.cluster.scenario import Scenario
-from multinic_lab.cluster.views import leftovers, nic_table, pod_table, route_lines, status_phrase
+from multinic_lab.cluster.views import nic_table, pod_table, route_lines, status_phrase
 
 NETWORK_SECONDS = 60.0
 PODS_SECONDS = 90.0
@@ -189,11 +189,11 @@ async def remove_everything(story: Story, cluster: Cluster) -> None:
     story.tell("network deleted")
     await cluster.wait_for(CIDRS, lambda found: not found, seconds=GONE_SECONDS)
     await cluster.wait_for(IPPOOLS, lambda found: not found, seconds=GONE_SECONDS)
-    left = leftovers(await cluster.audit())
+    left = await cluster.leftovers()
     with trio.move_on_after(GONE_SECONDS):
         while left:
             await trio.sleep(NOTICED_SECONDS)
-            left = leftovers(await cluster.audit())
+            left = await cluster.leftovers()
     for line in left:
         story.expect(False, f"left behind: {line}")
     if not left:
