@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 LogProvider = Callable[[Json, Mapping[str, str]], Awaitable[bytes | None]]
 """Given a pod and the query (``container``, ``tailLines`` …), its log; None when there is none."""
+_RETURN_DELETED = frozenset({("", "pods"), ("", "services"), ("", "serviceaccounts")})
+"""Kinds whose deletion answers with the object itself; the others answer with a Status."""
 _HEALTH = frozenset({"/healthz", "/readyz", "/livez"})
 
 
@@ -224,7 +226,7 @@ class Api:
                 return self._object(request, target, record, options, status=201 if created else 200)
             case "DELETE" if not sub:
                 record, gone = self.rest.delete(target, self._delete_wish(request), options)
-                if gone:
+                if gone and target.place[:2] not in _RETURN_DELETED:
                     return Response(200, encode(self._deleted(target, record)))
                 return self._object(request, target, record, options)
         raise errors.method_not_allowed("the server does not allow this method on the requested resource")

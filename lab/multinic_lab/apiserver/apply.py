@@ -122,7 +122,8 @@ def apply_config(live: Json, config: Json, schema: Json | None, who: Manager, *,
     merged["metadata"] = {**merged["metadata"]}
     kept: set[Path] = set().union(*(m.fields for m in others)) if others else set()
     dropped = (mine.fields if mine else set()) - wanted.keys() - kept
-    for path in sorted(dropped, key=len, reverse=True):
+    # Short paths first: with a list item its fields go too, and its keys are needed to find it.
+    for path in sorted(dropped, key=len):
         _remove(merged, path, fieldset.root_schema(schema))
     who.fields = set(wanted)
     if mine is not None and mine.fields == who.fields and mine.api_version == who.api_version:

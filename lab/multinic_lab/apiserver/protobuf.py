@@ -66,7 +66,7 @@ MESSAGES: dict[str, str] = {
     "PodSpec": "2 containers:[Container], 3 restartPolicy, 4 terminationGracePeriodSeconds:int, 6 dnsPolicy, "
     "7 nodeSelector:map, 8 serviceAccountName, 9 serviceAccount, "
     "10 nodeName, 11 hostNetwork:bool, 12 hostPID:bool, 13 hostIPC:bool, "
-    "14 securityContext:Empty, 16 hostname, 17 subdomain, 19 schedulerName",
+    "14 securityContext:Empty, 16 hostname, 17 subdomain, 19 schedulerName, 24 priorityClassName",
     "Container": "1 name, 2 image, 3 command:[str], 4 args:[str], 5 workingDir, 6 ports:[ContainerPort], "
     "7 env:[EnvVar], 8 resources:Empty, 13 terminationMessagePath, 14 imagePullPolicy, 16 stdin:bool, "
     "17 stdinOnce:bool, 18 tty:bool, 20 terminationMessagePolicy",

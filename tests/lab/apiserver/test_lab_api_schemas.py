@@ -38,10 +38,18 @@ async def test_defaults_are_filled_in_also_in_lists(client, widget):
         ({"name": "A"}, "spec.name", "Invalid value: \"A\": spec.name in body should match '^[a-z]+$'"),
         ({"name": "abcdefghi"}, "spec.name", "Too long: may not be more than 8 bytes"),
         ({"tags": ["a", "b", "c"]}, "spec.tags", "Too many: 3: must have at most 2 items"),
-        ({"tags": [1]}, "spec.tags[0]", 'Invalid value: "integer": spec.tags[0] in body must be of type string: "integer"'),
+        (
+            {"tags": [1]},
+            "spec.tags[0]",
+            'Invalid value: "integer": spec.tags[0] in body must be of type string: "integer"',
+        ),
         ({"parts": [{}]}, "spec.parts[0].name", "Required value"),
         ({"parts": [{"name": "a"}, {"name": "a"}]}, "spec.parts[1]", 'Duplicate value: {"name":"a"}'),
-        ({"port": True}, "spec.port", 'Invalid value: "boolean": spec.port in body must be of type integer,string: "boolean"'),
+        (
+            {"port": True},
+            "spec.port",
+            'Invalid value: "boolean": spec.port in body must be of type integer,string: "boolean"',
+        ),
         ({"limit": 2}, "spec", 'Invalid value: "object": size must not exceed limit'),
     ],
 )

@@ -1,7 +1,6 @@
 """Lists and watches: selection, paging, resuming, bookmarks, history that ends."""
 
 import pytest
-
 from multinic_lab.apiserver import Api, Faults, Store
 
 
