@@ -6,7 +6,6 @@ machine's own. Which further packages are needed (shared libraries that the mach
 answer, from the machine's real list of installed packages.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -57,11 +56,6 @@ def unpack(packages: Sequence[str], tools: Path, *, folder: str = "debian") -> P
     fresh.rename(target)
     shutil.rmtree(state)
     return target
-
-
-def digest() -> str:
-    """Changes whenever what `unpack` would make changes."""
-    return hashlib.sha256(repr(PACKAGES).encode() + Path(__file__).read_bytes()).hexdigest()
 
 
 def _private(state: Path) -> list[str]:
