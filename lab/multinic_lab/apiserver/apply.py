@@ -6,6 +6,7 @@ manager owns unless forced.
 Source: Kubernetes documentation, "Server-Side Apply".
 """
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ from . import fieldset
 from .errors import ApiError, Json
 from .fieldset import ITEM, Path
 from .store import clone
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation in which kubectl keeps what it applied client-side."""
 
 
 @dataclass(slots=True)
@@ -113,7 +117,7 @@ def apply_config(live: Json, config: Json, schema: Json | None, who: Manager, *,
     present = fieldset.leaves(live, schema)
     changed = {p for p, v in wanted.items() if v is not ITEM and not _same(present, live, p, v, schema)}
     clashes = [(path, m) for path in sorted(changed) for m in others if path in m.fields]
-    if clashes and not force:
+    if clashes and not force and not {path for path, _ in clashes} <= _client_side(live, schema, who):
         raise _conflict(clashes)
     for path, manager in clashes:
         manager.fields.discard(path)
@@ -130,6 +134,18 @@ def apply_config(live: Json, config: Json, schema: Json | None, who: Manager, *,
         who.time = mine.time if not changed and not dropped else who.time
     write_managers(merged["metadata"], [*others, who])
     return merged
+
+
+def _client_side(live: Json, schema: Json | None, who: Manager) -> set[Path]:
+    """Fields that kubectl set on ``live`` when it still applied client-side: taking these over is no conflict."""
+    text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    if who.name != "kubectl" or text is None:
+        return set()
+    try:
+        config = json.loads(text)
+    except ValueError:
+        return set()
+    return set(fieldset.leaves(config, schema)) if isinstance(config, dict) else set()
 
 
 def _same(present: dict[Path, Any], live: Json, path: Path, value: Any, schema: Json | None) -> bool:
