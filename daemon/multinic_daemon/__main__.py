@@ -1,0 +1,117 @@
+"""Command line of the daemon: ``multinic-daemon`` runs it, ``multinic-daemon dump`` shows its journal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from multinic_core.errors import MultinicError
+from multinic_core.model import SYSTEM_NAMESPACE
+from multinic_daemon.logs import LEVELS, start_logging
+
+RUN_DIR = Path("/run/multinic")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--node", envvar="K8S_NODENAME", help="Name of this node in Kubernetes.  [env: K8S_NODENAME]")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    default=RUN_DIR,
+    show_default=True,
+    help="Folder of the journal; on a tmpfs.",
+)
+@click.option(
+    "--socket", type=click.Path(path_type=Path), help="Unix socket for CNI calls.  [default: RUN_DIR/cni.sock]"
+)
+@click.option(
+    "--kubeconfig",
+    envvar="KUBECONFIG",
+    help="File that names the API; the pod's service account without.  [env: KUBECONFIG]",
+)
+@click.option(
+    "--namespace",
+    envvar="OPERATOR_NAMESPACE",
+    default=SYSTEM_NAMESPACE,
+    show_default=True,
+    help="Namespace of this node's Lease.  [env: OPERATOR_NAMESPACE]",
+)
+@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info", show_default=True)
+@click.pass_context
+def main(
+    context: click.Context,
+    node: str | None,
+    run_dir: Path,
+    socket: Path | None,
+    kubeconfig: str | None,
+    namespace: str,
+    log_level: str,
+) -> None:
+    """Run the node half of multinic: find NICs, keep host routes, attach pods."""
+    if context.invoked_subcommand:
+        return
+    if not node:
+        raise click.UsageError("missing option --node (or the variable K8S_NODENAME)")
+    start_logging(log_level)
+    import trio
+
+    from multinic_daemon.server import SocketInUseError
+    from multinic_daemon.service import Settings, run_daemon
+
+    settings = Settings(node, run_dir, socket or run_dir / "cni.sock", kubeconfig or None, namespace)
+    try:
+        trio.run(run_daemon, settings)
+    except (MultinicError, SocketInUseError, BaseExceptionGroup) as error:
+        cause = _single_cause(error)
+        if not isinstance(cause, MultinicError | SocketInUseError):
+            raise
+        click.echo(f"multinic-daemon: {cause}", err=True)
+        if isinstance(cause, MultinicError) and cause.details:
+            click.echo(cause.details, err=True)
+        sys.exit(1)
+
+
+def _single_cause(error: BaseException) -> BaseException:
+    """What is inside of groups of one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+@main.command()
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), default=RUN_DIR, show_default=True, help="Folder of the journal."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with everything.")
+def dump(run_dir: Path, as_json: bool) -> None:
+    """Show the journal's rows, reading only; a daemon may be running."""
+    from multinic_daemon.journal_file import FILE_NAME, read_rows
+
+    try:
+        rows = read_rows(run_dir / FILE_NAME)
+    except MultinicError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        _print_table(rows["attachments"])
+
+
+def _print_table(attachments: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("network", "container", "interface", "pod", "state", "addresses")
+    for row in attachments:
+        pod = "/".join(filter(None, (row["pod"]["namespace"], row["pod"]["name"])))
+        addresses = ", ".join(f"{each['address']} on {each['parent']}" for each in row["addresses"])
+        table.add_row(row["network"], row["containerID"], row["ifname"], pod, row["state"], addresses)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The daemon whole: opens what there is, finishes what was left, then runs every part in one nursery."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from multinic_core.kube import connect
+from multinic_core.registry import load_plugins
+from multinic_daemon import apply
+from multinic_daemon.cluster import Cluster
+from multinic_daemon.discovery import Discovery
+from multinic_daemon.engine import Engine, handler
+from multinic_daemon.journal import Journal
+from multinic_daemon.lease import serve_lease
+from multinic_daemon.publish import serve_publishing
+from multinic_daemon.recovery import recover
+from multinic_daemon.report import Reporter
+from multinic_daemon.server import serve_socket
+from multinic_daemon.tombstones import FOLDER, replay
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line says."""
+
+    node: str
+    run_dir: Path
+    socket: Path
+    kubeconfig: str | None
+    """None: the pod's service account."""
+    namespace: str
+    """Of this node's Lease."""
+
+
+async def run_daemon(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    The order matters: what a crash left is finished before a call can be answered, and calls are answered before the
+    API has been reached.
+
+    Raises:
+        JournalError: the journal is refused; nothing has been touched.
+        ConfigError: the API cannot be addressed.
+        SocketInUseError: another daemon has the socket.
+    """
+    registry = load_plugins()
+    log.info(
+        "plugins loaded",
+        extra={
+            "main_plugins": sorted(registry.main_plugins.objects),
+            "strategies": sorted(registry.strategies.objects),
+            "ipams": sorted(registry.ipams.objects),
+            "left_out": [str(problem) for problem in registry.problems],
+        },
+    )
+    journal = Journal.open(settings.run_dir)
+    try:
+        kubernetes = connect(settings.kubeconfig)
+        reporter, discovery = Reporter(), Discovery(settings.node)
+        cluster = Cluster(kubernetes, settings.node)
+        engine = Engine(registry, journal, apply, cluster, discovery.view, reporter.route_problem)
+        await recover(engine)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+            await nursery.start(discovery.serve)
+            await nursery.start(kubernetes.serve)
+            honour = partial(_honour_tombstones, engine, settings.socket.parent / FOLDER)
+            await nursery.start(partial(serve_socket, settings.socket, handler(engine), before_accept=honour))
+            await nursery.start(serve_publishing, settings.node, kubernetes, discovery)
+            await nursery.start(partial(serve_lease, kubernetes, settings.node, reporter, namespace=settings.namespace))
+            log.info("daemon started", extra={"node": settings.node, "version": reporter.report().version})
+    finally:
+        journal.close()
+    log.info("daemon stopped", extra={"node": settings.node})
+
+
+async def _honour_tombstones(engine: Engine, folder: Path) -> None:
+    await replay(engine, folder)
+
+
+async def _stop_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("stopping", extra={"signal": signal.Signals(number).name})
+            scope.cancel()
+            return
