@@ -10,6 +10,7 @@ When the service is cancelled it stops listening at once; requests already being
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -18,7 +19,6 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -29,7 +29,7 @@ from multinic_daemon.request import LIMIT, CniReply, CniRequest, Handler, parse_
 
 log = logging.getLogger(__name__)
 
-READ_SECONDS = 10.0
+EXCHANGE_SECONDS = 10.0
 """For a caller to send its whole request, and again to take the reply."""
 HANDLE_SECONDS = 80.0
 """For the handler; the executable waits for 90."""
@@ -37,6 +37,9 @@ GRACE_SECONDS = 10.0
 """For requests in progress when the service is told to stop."""
 BACKLOG = 1024
 """Callers the kernel keeps waiting; more than pods that one node starts at once."""
+CROWDED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors of accept(2) that pass when other files are closed."""
+CROWDED_SECONDS = 0.1
 PATH_LIMIT = 106
 """Bytes of a socket path with one more for the name before the rename. Source: unix(7), ``sun_path``."""
 
@@ -65,24 +68,42 @@ async def serve_socket(
     Raises:
         SocketInUseError: another live daemon serves it.
     """
-    with _listening(path) as sock:
+    with _listening(path) as listener:
         if before_accept:
             await before_accept()
         working: set[trio.CancelScope] = set()
         async with trio.open_nursery() as nursery:
-            serve = partial(_serve_client, handler, working)
-            await nursery.start(trio.serve_listeners, serve, [trio.SocketListener(sock)])
             log.info("listening for CNI requests", extra={"path": str(path)})
             task_status.started()
             try:
-                await trio.sleep_forever()
+                while True:
+                    await trio.lowlevel.wait_readable(listener)
+                    if client := await _accept(listener):
+                        nursery.start_soon(_serve_client, handler, working, client)
             finally:
+                listener.close()  # at once: whoever comes now does not wait for the grace period of others
                 for scope in working:
                     scope.deadline = min(scope.deadline, trio.current_time() + GRACE_SECONDS)
 
 
+async def _accept(listener: socket.socket) -> socket.socket | None:
+    """The next caller, or None when it went away again or there is no room for it at the moment."""
+    try:
+        client, _ = listener.accept()
+    except (BlockingIOError, ConnectionAbortedError):
+        return None
+    except OSError as error:
+        if error.errno not in CROWDED:
+            raise
+        log.warning("no room for another caller yet", extra={"cause": str(error)})
+        await trio.sleep(CROWDED_SECONDS)
+        return None
+    client.setblocking(False)
+    return client
+
+
 @contextmanager
-def _listening(path: Path) -> Iterator[trio.socket.SocketType]:
+def _listening(path: Path) -> Iterator[socket.socket]:
     """A listening socket under this name; gone, with its name, at the end."""
     if len(os.fsencode(path)) > PATH_LIMIT:
         raise ValueError(f"socket path: found {str(path)!r}, expected at most {PATH_LIMIT} bytes")
@@ -99,60 +120,76 @@ def _listening(path: Path) -> Iterator[trio.socket.SocketType]:
             os.fchmod(sock.fileno(), 0o600)
             sock.bind(str(unnamed))
             sock.listen(BACKLOG)
+            sock.setblocking(False)
             unnamed.rename(path)
             try:
-                yield trio.socket.from_stdlib_socket(sock)
+                yield sock
             finally:
                 path.unlink(missing_ok=True)
 
 
-def _peer(sock: trio.socket.SocketType) -> tuple[int, int]:
+def _peer(sock: socket.socket) -> tuple[int, int]:
     """(process id, user id) of the caller, as the kernel recorded them at connect. Source: unix(7), ``SO_PEERCRED``."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     pid, uid, _gid = struct.unpack("iII", raw)
     return pid, uid
 
 
-async def _serve_client(handler: Handler, working: set[trio.CancelScope], stream: trio.SocketStream) -> None:
-    try:
-        async with stream:
-            pid, uid = _peer(stream.socket)
-            if uid not in (0, os.geteuid()):
-                log.warning("caller refused", extra={"pid": pid, "uid": uid})
-                return
-            frame = await _receive(stream)
-            if frame is None:
-                log.warning("request not understood: too slow or too long", extra={"pid": pid})
-                return
-            # Work that has begun is finished, within its own limit, even when the service is being stopped.
-            with trio.CancelScope(shield=True) as scope:
-                working.add(scope)
-                try:
-                    await _answer(handler, frame, stream)
-                finally:
-                    working.discard(scope)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        log.info("caller went away before its reply")
+async def _serve_client(handler: Handler, working: set[trio.CancelScope], client: socket.socket) -> None:
+    with client:
+        pid, uid = _peer(client)
+        if uid not in (0, os.geteuid()):
+            log.warning("caller refused", extra={"pid": pid, "uid": uid})
+            return
+        frame = None
+        with trio.move_on_after(EXCHANGE_SECONDS):
+            frame = await _receive(client)
+        if frame is None:
+            log.warning("request given up: it was too slow, too long, or broken off", extra={"pid": pid})
+            return
+        # Work that has begun is finished, within its own limit, even when the service is being stopped.
+        with trio.CancelScope(shield=True) as scope:
+            working.add(scope)
+            try:
+                reply = await _reply(handler, frame)
+                with trio.move_on_after(EXCHANGE_SECONDS):
+                    await _send(client, reply.encode())
+            finally:
+                working.discard(scope)
 
 
-async def _receive(stream: trio.SocketStream) -> bytes | None:
-    """The whole request, or None when it is too long or takes too long."""
-    parts: list[bytes] = []
-    size = 0
-    with trio.move_on_after(READ_SECONDS):
-        while part := await stream.receive_some(65536):
-            parts.append(part)
-            size += len(part)
-            if size > LIMIT:
-                return None
-        return b"".join(parts)
+# A request is there whole, and its reply is taken, nearly always at once. So these two try first and wait only when
+# they must; trio's own streams go round the event loop at every call, which costs more than the work.
+
+
+async def _receive(client: socket.socket) -> bytes | None:
+    """The whole request; None when it is too long or the caller broke it off."""
+    frame = b""
+    while len(frame) <= LIMIT:
+        try:
+            part = client.recv(65536)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(client)
+        except OSError:
+            return None
+        else:
+            if not part:
+                return frame
+            frame += part
     return None
 
 
-async def _answer(handler: Handler, frame: bytes, stream: trio.SocketStream) -> None:
-    reply = await _reply(handler, frame)
-    with trio.move_on_after(READ_SECONDS):
-        await stream.send_all(reply.encode())
+async def _send(client: socket.socket, reply: bytes) -> None:
+    """All of the reply, or as much of it as the caller stays for."""
+    unsent = memoryview(reply)
+    while unsent:
+        try:
+            unsent = unsent[client.send(unsent) :]
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(client)
+        except OSError:
+            log.info("caller went away before its reply")
+            return
 
 
 async def _reply(handler: Handler, frame: bytes) -> CniReply:

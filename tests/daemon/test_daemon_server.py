@@ -202,7 +202,7 @@ async def test_callers_who_say_too_much_are_cut_off(path, nursery):
 
 async def test_callers_who_are_too_slow_are_cut_off(path, nursery, monkeypatch):
     """A request that does not end in time ends the connection, not the daemon."""
-    monkeypatch.setattr(server, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(server, "EXCHANGE_SECONDS", 0.05)
     await nursery.start(serve_socket, path, echo)
     async with await trio.open_unix_socket(str(path)) as stream:
         await stream.send_all(b"CNI_COMMAND=ADD\0")
