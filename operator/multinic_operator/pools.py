@@ -1,0 +1,169 @@
+"""IPPools: one per row of the CIDR. The daemon writes ``allocations``; everything else is written here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from ipaddress import ip_network
+
+import trio
+
+from multinic_core.addressing import overlaps
+from multinic_core.errors import ApiError
+from multinic_core.model import (
+    HOSTNAME_LABEL,
+    IPPOOLS,
+    NETNAME_LABEL,
+    CIDRSpec,
+    IPPool,
+    IPPoolSpec,
+    MultiNicNetwork,
+    ObjectMeta,
+    pool_name,
+)
+from multinic_core.plan import IPNetwork
+from multinic_operator.blocks import BlockRequest, HostNic, host_nics
+from multinic_operator.ownership import owner_reference, with_owner
+from multinic_operator.world import World
+
+logger = logging.getLogger(__name__)
+
+WRITES_AT_ONCE = 8
+
+
+def pool_excludes(request: BlockRequest, pod_block: IPNetwork, nics: Iterable[HostNic]) -> list[str]:
+    """What the pool of this block must not give: the user's excludes, and NIC addresses where NIC networks are cut."""
+    found = [exclude for exclude in request.excludes if overlaps(exclude, pod_block)]
+    if request.subnet is None:
+        addresses = {ip_network(nic.address) for nic in nics if nic.address}
+        inside = [address for address in addresses if overlaps(address, pod_block)]
+        found += sorted(inside, key=lambda address: int(address.network_address))
+    return [str(exclude) for exclude in dict.fromkeys(found)]
+
+
+def desired_pools(
+    network: MultiNicNetwork, request: BlockRequest, cidr: CIDRSpec, nics: Iterable[HostNic]
+) -> dict[str, IPPool]:
+    """Name to pool, for every row of the CIDR; without allocations."""
+    owner = owner_reference(network)
+    nics = tuple(nics)
+    pools: dict[str, IPPool] = {}
+    for entry in cidr.cidr:
+        near = [nic for nic in nics if str(nic.network) == entry.net_address]
+        for row in entry.hosts:
+            name = row.ippool or pool_name(network.name, row.pod_cidr)
+            labels = {HOSTNAME_LABEL: row.host_name, NETNAME_LABEL: network.name}
+            pools[name] = IPPool(
+                metadata=ObjectMeta(name=name, labels=labels, owner_references=[owner]),
+                spec=IPPoolSpec(
+                    pod_cidr=row.pod_cidr,
+                    vlan_cidr=entry.vlan_cidr,
+                    net_attach_def=network.name,
+                    host_name=row.host_name,
+                    interface_name=row.interface_name,
+                    excludes=pool_excludes(request, ip_network(row.pod_cidr), near),
+                    allocations=[],
+                ),
+            )
+    return pools
+
+
+def difference(found: IPPool, wanted: IPPool) -> dict[str, object]:
+    """The merge patch that makes a pool as wanted, {} when it is; never touches ``allocations``."""
+    patch: dict[str, object] = {}
+    spec_found, spec_wanted = (pool.spec.model_copy(update={"allocations": []}).to_json() for pool in (found, wanted))
+    if changed := {field: value for field, value in spec_wanted.items() if spec_found.get(field) != value}:
+        patch["spec"] = changed
+    metadata: dict[str, object] = {}
+    labels, wanted_labels = found.metadata.labels or {}, wanted.metadata.labels or {}
+    if any(labels.get(name) != value for name, value in wanted_labels.items()):
+        metadata["labels"] = wanted_labels
+    (owner,) = wanted.metadata.owner_references or []
+    references = with_owner(found.metadata.owner_references, owner)
+    if references != found.metadata.owner_references:
+        metadata["ownerReferences"] = [reference.to_json() for reference in references]
+    if metadata:
+        patch["metadata"] = metadata
+    return patch
+
+
+async def each(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Run all jobs, some at once.
+
+    Raises:
+        ApiError: the first of those that jobs raised, after all others have run.
+    """
+    limiter = trio.CapacityLimiter(WRITES_AT_ONCE)
+    errors: list[ApiError] = []
+
+    async def run(job: Callable[[], Awaitable[None]]) -> None:
+        async with limiter:
+            try:
+                await job()
+            except ApiError as error:
+                errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for job in jobs:
+            nursery.start_soon(run, job)
+    if errors:
+        raise errors[0]
+
+
+async def write_pools(world: World, network: MultiNicNetwork, request: BlockRequest, cidr: CIDRSpec) -> list[str]:
+    """Have exactly the pools of these blocks.
+
+    Returns:
+        One sentence for each pool that has no block any more and is kept, because its addresses are in use.
+    """
+    wanted = desired_pools(network, request, cidr, host_nics(world.hosts.list()))
+    nodes = world.node_names()
+    found = {pool.name: pool for pool in world.pools.list() if pool.spec.net_attach_def == network.name}
+    kept: list[str] = []
+    jobs: list[Callable[[], Awaitable[None]]] = []
+    for name, pool in wanted.items():
+        known = found.get(name) or world.pools.get(name)
+        if known is None:
+            jobs.append(partial(_create, world, pool))
+        elif patch := difference(known, pool):
+            jobs.append(partial(_patch, world, name, patch))
+    for name, pool in sorted(found.items()):
+        if name not in wanted:
+            jobs.append(partial(_retire, world, pool, pool.spec.host_name in nodes, kept))
+    await each(jobs)
+    return sorted(kept)
+
+
+async def _create(world: World, pool: IPPool) -> None:
+    try:
+        await world.kube.create(IPPOOLS, pool)
+    except ApiError as error:
+        if error.api_reason != "AlreadyExists":
+            raise
+        if patch := difference(await world.kube.get(IPPOOLS, pool.name), pool):
+            await _patch(world, pool.name, patch)
+    else:
+        logger.debug("pool made", extra={"pool": pool.name, "node": pool.spec.host_name})
+
+
+async def _patch(world: World, name: str, patch: dict[str, object]) -> None:
+    await world.kube.patch(IPPOOLS, name, patch)
+    logger.info("pool changed", extra={"pool": name})
+
+
+async def _retire(world: World, pool: IPPool, node_exists: bool, kept: list[str]) -> None:
+    """Delete a pool without a block, unless its node is there and pods hold its addresses; looks at it afresh first."""
+    try:
+        fresh = await world.kube.get(IPPOOLS, pool.name)
+    except ApiError as error:
+        if error.status == 404:
+            return
+        raise
+    if fresh.spec.allocations and node_exists:
+        held = len(fresh.spec.allocations)
+        kept.append(f"IPPool {pool.name!r} has no block any more and is kept: {held} of its addresses are in use")
+        return
+    if fresh.metadata.deletion_timestamp is None:
+        await world.kube.delete(IPPOOLS, pool.name, uid=fresh.metadata.uid)
+        logger.info("pool deleted", extra={"pool": pool.name, "node": pool.spec.host_name})

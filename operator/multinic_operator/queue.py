@@ -1,0 +1,118 @@
+"""Work queues: a set of keys that are due, and one worker that reconciles them one after another.
+
+A key stands in the queue at most once, at the earliest time asked for. A reconcile that fails is tried again with
+exponential backoff, per key, up to a limit; it never ends the process.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from multinic_core.errors import ApiError, MultinicError
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 60.0
+
+Reconcile = Callable[[str], Awaitable[float | None]]
+"""Moves the world toward the spec of one key; gives the seconds after which to look again, or None."""
+
+
+class Queue:
+    """Keys with the time at which each is due."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+        self._order: list[tuple[float, int, str]] = []
+        self._added = 0
+        self._earlier = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, key: str, after_seconds: float = 0.0) -> None:
+        """Have this key come up after so many seconds, or earlier when it stands there already."""
+        due = trio.current_time() + after_seconds
+        if self._due.get(key, float("inf")) <= due:
+            return
+        self._due[key] = due
+        self._added += 1
+        heapq.heappush(self._order, (due, self._added, key))
+        self._earlier.set()
+
+    async def get(self) -> str:
+        """Take the key that is due first; waits until one is."""
+        while True:
+            due = self._next_due()
+            if due <= trio.current_time():
+                _, _, key = heapq.heappop(self._order)
+                del self._due[key]
+                await trio.lowlevel.checkpoint()
+                return key
+            self._earlier = trio.Event()
+            with trio.move_on_at(due):
+                await self._earlier.wait()
+
+    def _next_due(self) -> float:
+        while self._order:
+            due, _, key = self._order[0]
+            if self._due.get(key) == due:
+                return due
+            heapq.heappop(self._order)  # the key was taken, or asked for earlier
+        return float("inf")
+
+
+@dataclass(slots=True)
+class Controller:
+    """One queue and the reconcile that its keys go through."""
+
+    name: str
+    """For the log, such as ``networks``."""
+    reconcile: Reconcile
+    queue: Queue = field(default_factory=Queue)
+    _failures: dict[str, int] = field(default_factory=dict)
+
+    async def step(self) -> None:
+        """Take one key and reconcile it."""
+        key = await self.queue.get()
+        try:
+            requeue_after = await self.reconcile(key)
+        except MultinicError as error:
+            self._retry(key, error)
+        except Exception as error:
+            logger.exception("reconcile broke", extra={"controller": self.name, "key": key})
+            self._retry(key, error)
+        else:
+            self._failures.pop(key, None)
+            if requeue_after is not None:
+                self.queue.add(key, requeue_after)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Reconcile what comes up, one key at a time; never returns."""
+        task_status.started()
+        while True:
+            await self.step()
+
+    def _retry(self, key: str, error: Exception) -> None:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(FIRST_RETRY_SECONDS * 2 ** min(failures, 16), LAST_RETRY_SECONDS)
+        if isinstance(error, ApiError) and error.retry_after_seconds:
+            delay = max(delay, error.retry_after_seconds)
+        logger.warning(
+            "reconcile failed, will retry",
+            extra={
+                "controller": self.name,
+                "key": key,
+                "failures": failures + 1,
+                "retry_in_seconds": round(delay, 1),
+                "error": str(error),
+            },
+        )
+        self.queue.add(key, delay)

@@ -1,0 +1,176 @@
+"""The operator as a whole: stores, queues and reconcilers wired together.
+
+An event only says which key to look at. What changes often and concerns nothing here (Lease renewals, allocations
+mirrored into pools, heartbeats of Nodes) is recognised by its digest before it costs a reconcile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from datetime import datetime
+from typing import TypeVar
+
+import trio
+
+from multinic_core.model import CIDRS, IPPOOLS, SYSTEM_NAMESPACE, IPPool, KubeObject
+from multinic_core.ports import Key, Kubernetes, Store
+from multinic_core.registry import Registry
+from multinic_operator.daemons import Daemons
+from multinic_operator.hosts import Hosts
+from multinic_operator.legacy import LegacyFinalizers
+from multinic_operator.networks import Networks
+from multinic_operator.queue import Controller
+from multinic_operator.statuses import Statuses
+from multinic_operator.system import SystemNamespace
+from multinic_operator.world import World, utc_now
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.1
+"""Events wait so long for others of the same key, so that a burst costs one reconcile."""
+SYNC_WARNING_SECONDS = 10.0
+
+M = TypeVar("M", bound=KubeObject)
+
+
+def on_change(store: Store[M], digest: Callable[[M], Hashable], tell: Callable[[Key, M | None], None]) -> None:
+    """Call ``tell`` when an object appears, goes, or changes its digest.
+
+    ``tell`` gets the object, or what it was last when it has gone.
+    """
+    seen: dict[Key, tuple[Hashable, M]] = {}
+
+    def changed(key: Key) -> None:
+        item = store.get(key.name, key.namespace)
+        if item is None:
+            before = seen.pop(key, None)
+            tell(key, before[1] if before else None)
+            return
+        now = digest(item)
+        if key not in seen or seen[key][0] != now:
+            tell(key, item)
+        seen[key] = now, item
+
+    store.subscribe(changed)
+
+
+def pool_digest(pool: IPPool) -> Hashable:
+    """What the operator cares for in a pool: all but which addresses are held."""
+    spec = pool.spec.model_copy(update={"allocations": []}).model_dump_json()
+    metadata = pool.metadata
+    return (
+        spec,
+        bool(pool.spec.allocations),
+        str(metadata.labels),
+        str(metadata.owner_references),
+        metadata.deletion_timestamp,
+    )
+
+
+class Operator:
+    """All controllers over one view of the cluster."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.networks = Networks(world, self._concluded)
+        self.daemons = Daemons(world, self._reported)
+        self._networks = Controller("networks", self.networks.reconcile)
+        self._statuses = Controller("statuses", Statuses(world, self.networks, self.daemons).reconcile)
+        self._hosts = Controller("hosts", Hosts(world).reconcile)
+        self._legacy = Controller("legacy finalizers", LegacyFinalizers(world).reconcile)
+        self._system = Controller("system namespace", SystemNamespace(world).reconcile)
+        self._claims: dict[str, tuple[object, ...]] = {}
+        self.controllers = (self._system, self._legacy, self._hosts, self._networks, self._statuses)
+
+    def subscribe(self) -> None:
+        """Turn changes into keys; what is there already is announced at once."""
+        world = self.world
+        world.networks.subscribe(lambda key: self._network_changed(key.name))
+        on_change(world.hosts, lambda h: h.model_dump_json(), lambda key, _: self._host_changed(key.name))
+        on_change(world.nodes, lambda node: node.metadata.uid, lambda key, _: self._host_changed(key.name))
+        on_change(world.namespaces, lambda n: n.status.phase, lambda key, _: self._namespace_changed(key.name))
+        on_change(world.definitions, lambda d: d.model_dump_json(), lambda key, _: self._touch(key.name))
+        on_change(world.cidrs, lambda c: c.model_dump_json(), lambda key, _: self._cidr_changed(key.name))
+        on_change(world.pools, pool_digest, self._pool_changed)
+        self._system.queue.add(world.namespace)
+
+    def _touch(self, name: str) -> None:
+        """Look at a network if there is one of this name."""
+        if self.world.networks.get(name) is not None:
+            self._networks.queue.add(name, GATHER_SECONDS)
+
+    def _touch_all(self) -> None:
+        for network in self.world.networks.list():
+            self._networks.queue.add(network.name, GATHER_SECONDS)
+
+    def _network_changed(self, name: str) -> None:
+        # A subnet that comes, changes or goes may concern every other network.
+        self._networks.queue.add(name)
+        self._statuses.queue.add(name, GATHER_SECONDS)
+        self._touch_others(name)
+
+    def _touch_others(self, name: str) -> None:
+        network = self.world.networks.get(name)
+        claim = None if network is None else (network.metadata.generation, network.metadata.deletion_timestamp)
+        if self._claims.get(name, ()) != (claim,):
+            self._claims[name] = (claim,)
+            self._touch_all()
+
+    def _host_changed(self, name: str) -> None:
+        self._hosts.queue.add(name)
+        self._touch_all()
+
+    def _namespace_changed(self, name: str) -> None:
+        self._system.queue.add(name)
+        self._touch_all()
+
+    def _cidr_changed(self, name: str) -> None:
+        self._legacy.queue.add(f"{CIDRS.plural}/{name}")
+        self._touch(name)
+
+    def _pool_changed(self, key: Key, pool: IPPool | None) -> None:
+        self._legacy.queue.add(f"{IPPOOLS.plural}/{key.name}")
+        if pool is not None:
+            self._touch(pool.spec.net_attach_def)
+
+    def _concluded(self, name: str) -> None:
+        self._statuses.queue.add(name)
+
+    def _reported(self, names: set[str] | None) -> None:
+        for name in [network.name for network in self.world.networks.list()] if names is None else names:
+            self._statuses.queue.add(name, GATHER_SECONDS)
+
+    async def wait_synced(self) -> None:
+        """Wait for a first complete list of every kind; says whose is missing."""
+        while missing := [plural for plural, store in self.world.stores.items() if not store.synced]:
+            with trio.move_on_after(SYNC_WARNING_SECONDS):
+                for plural in missing:
+                    await self.world.stores[plural].wait_synced()
+                continue
+            missing = [plural for plural, store in self.world.stores.items() if not store.synced]
+            logger.warning("still waiting for the API server", extra={"kinds": ",".join(missing)})
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Reconcile until cancelled; started once the stores are complete."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.world.kube.serve)
+            await self.wait_synced()
+            self.subscribe()
+            await nursery.start(self.daemons.serve)
+            for controller in self.controllers:
+                await nursery.start(controller.serve)
+            logger.info("operator started", extra={"networks": len(self.world.networks.list())})
+            task_status.started()
+
+
+async def serve_operator(
+    kube: Kubernetes,
+    registry: Registry,
+    *,
+    namespace: str = SYSTEM_NAMESPACE,
+    now: Callable[[], datetime] = utc_now,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run an operator on this API; never returns."""
+    await Operator(World.watch(kube, registry, namespace=namespace, now=now)).serve(task_status=task_status)

@@ -1,0 +1,144 @@
+"""The status of a network, derived from what is there. Pure.
+
+The old words (``configStatus``, ``routeStatus``, ``message``) and the conditions say the same thing twice: once for
+dashboards made for the original, once for programs that know Kubernetes' conventions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from multinic_core.model import (
+    CIDR,
+    Condition,
+    DiscoveryStatus,
+    HostInterface,
+    MultiNicNetwork,
+    MultiNicNetworkStatus,
+    NetStatus,
+)
+from multinic_operator.daemons import Daemon
+from multinic_operator.routes import NOT_NEEDED, RouteState, hosts_of, route_state
+
+ConfigWord = Literal["WaitForConfig", "Success", "Failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the last reconcile made of a network."""
+
+    generation: int | None
+    """``metadata.generation`` of the network that it speaks of."""
+    problems: tuple[str, ...] = ()
+    reason: str = "Configured"
+    """Condition reason: ``InvalidConfiguration`` when nothing was done, ``Incomplete`` when a part could not be."""
+    notes: tuple[str, ...] = ()
+    """What a person should know and that stops nothing."""
+    cidr: CIDR | None = None
+    """The blocks; None when another IPAM gives the addresses, or when there are none."""
+    needs_blocks: bool = False
+    l3: bool = False
+
+
+def timestamp(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def derive_status(
+    network: MultiNicNetwork,
+    outcome: Outcome,
+    nodes: Collection[HostInterface],
+    daemons: Mapping[str, Daemon],
+    now: datetime,
+) -> MultiNicNetworkStatus:
+    """The status that this network should have."""
+    old = network.status or MultiNicNetworkStatus()
+    counts = (
+        {e.net_address: len({row.host_name for row in e.hosts}) for e in outcome.cidr.spec.cidr} if outcome.cidr else {}
+    )
+    discovery = DiscoveryStatus(
+        exist_daemon=sum(daemon.alive for daemon in daemons.values()),
+        info_available=sum(bool(node.spec.interfaces) for node in nodes),
+        cidr_processed=max(counts.values(), default=0),
+    )
+    routes = route_state(outcome.cidr, daemons) if outcome.l3 and outcome.cidr else NOT_NEEDED
+    failure = f"Failed to create {network.name}: {'; '.join(outcome.problems)}" if outcome.problems else ""
+    hosts = hosts_of(outcome.cidr) if outcome.cidr else []
+    empty = outcome.needs_blocks and not hosts
+    conditions = _conditions(outcome, routes, discovery, hosts, failure)
+    return MultiNicNetworkStatus(
+        compute_results=[NetStatus(net_address=address, num_of_hosts=count) for address, count in counts.items()],
+        discovery=discovery,
+        config_status=_config_word(outcome, routes, old, empty),
+        route_status=routes.word,
+        message=failure or routes.message or ("no node has a NIC in this network" if empty else ""),
+        last_sync_time=timestamp(now),
+        conditions=[_dated(c, old.conditions, outcome.generation, now) for c in conditions],
+    )
+
+
+def _config_word(outcome: Outcome, routes: RouteState, old: MultiNicNetworkStatus, empty: bool) -> ConfigWord:
+    if outcome.problems:
+        return "Failed"
+    if empty or routes.word in ("Failed", "WaitForRoutes"):
+        return "WaitForConfig"
+    if routes.word == "Unknown":  # says nothing about the configuration, so the last word stands
+        return "Success" if old.config_status == "Success" else "WaitForConfig"
+    return "Success"
+
+
+def _conditions(
+    outcome: Outcome, routes: RouteState, discovery: DiscoveryStatus, hosts: list[str], failure: str
+) -> list[Condition]:
+    """Ready first, then what it is made of; undated."""
+
+    def condition(kind: str, status: str, reason: str, message: str) -> Condition:
+        return Condition(type=kind, status=status, reason=reason, message=message, last_transition_time="")
+
+    found = len(hosts) if outcome.needs_blocks else discovery.info_available
+    known = found > 0
+    where = "in this network" if outcome.needs_blocks else "known"
+    parts = [
+        condition(
+            "Discovered",
+            "True" if known else "False",
+            "InterfacesFound" if known else "NoInterfaces",
+            f"{found} nodes with NICs" if known else f"no node has a NIC {where}",
+        ),
+        condition(
+            "Configured",
+            "False" if outcome.problems else "True",
+            outcome.reason,
+            "; ".join([*([failure] if failure else []), *outcome.notes]),
+        ),
+        condition(
+            "RoutesReady",
+            {"Success": "True", "N/A": "True", "Unknown": "Unknown"}.get(routes.word, "False"),
+            routes.reason,
+            routes.message,
+        ),
+    ]
+    if outcome.problems and outcome.cidr is None and outcome.needs_blocks:
+        parts[2] = condition("RoutesReady", "Unknown", "NotConfigured", "")
+    worst = next((p for p in (parts[1], parts[0], parts[2]) if p.status == "False"), None)
+    worst = worst or next((p for p in parts if p.status != "True"), None)
+    ready = (
+        condition("Ready", worst.status, worst.reason, worst.message)
+        if worst
+        else condition("Ready", "True", "Ready", "")
+    )
+    return [ready, *parts]
+
+
+def _dated(new: Condition, old: list[Condition], generation: int | None, now: datetime) -> Condition:
+    before = next((c for c in old if c.type == new.type), None)
+    since = before.last_transition_time if before and before.status == new.status else timestamp(now)
+    return new.model_copy(update={"last_transition_time": since, "observed_generation": generation})
+
+
+def same_but_time(one: MultiNicNetworkStatus | None, other: MultiNicNetworkStatus) -> bool:
+    """Whether the two differ in nothing but ``lastSyncTime``."""
+    return one is not None and one.model_copy(update={"last_sync_time": other.last_sync_time}) == other

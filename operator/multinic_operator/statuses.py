@@ -1,0 +1,81 @@
+"""Writes the status of a network when something but the time has changed, and tells Events of the turns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from multinic_core.errors import ApiError
+from multinic_core.model import NETWORKS, Condition, MultiNicNetwork, MultiNicNetworkStatus
+from multinic_operator.daemons import Daemons
+from multinic_operator.events import tell
+from multinic_operator.networks import Networks
+from multinic_operator.status import Outcome, derive_status, same_but_time
+from multinic_operator.world import World
+
+logger = logging.getLogger(__name__)
+
+
+class Statuses:
+    """Reconciles the status of networks."""
+
+    def __init__(self, world: World, networks: Networks, daemons: Daemons) -> None:
+        self._world = world
+        self._networks = networks
+        self._daemons = daemons
+
+    async def reconcile(self, name: str) -> float | None:
+        """Have the status say what is.
+
+        Raises:
+            ApiError: the status could not be written.
+        """
+        world = self._world
+        network, outcome = world.networks.get(name), self._networks.outcomes.get(name)
+        if network is None or network.metadata.deletion_timestamp is not None or outcome is None:
+            return None
+        wanted = self._derive(network, outcome)
+        if same_but_time(network.status, wanted):
+            return None
+        await self._tell(network, wanted)
+        try:
+            await world.kube.patch(NETWORKS, name, {"status": wanted.to_json()}, subresource="status")
+        except ApiError as error:
+            if error.status == 404:
+                return None  # it went meanwhile
+            raise
+        logger.info(
+            "network status changed",
+            extra={
+                "network": name,
+                "config": wanted.config_status,
+                "routes": wanted.route_status,
+                "nodes": wanted.discovery.cidr_processed if wanted.discovery else 0,
+                "problem": wanted.message,
+            },
+        )
+        return None
+
+    def _derive(self, network: MultiNicNetwork, outcome: Outcome) -> MultiNicNetworkStatus:
+        world = self._world
+        return derive_status(network, outcome, world.hosts.list(), self._daemons.view(), world.now())
+
+    async def _tell(self, network: MultiNicNetwork, wanted: MultiNicNetworkStatus) -> None:
+        before, after = _by_type(network.status), _by_type(wanted)
+        for kind in ("Configured", "RoutesReady"):
+            old, new = before.get(kind), after[kind]
+            if new.status == "False" and new.reason != "RoutesPending" and not _alike(old, new):
+                await tell(self._world, network, "Warning", new.reason, new.message, since=new.last_transition_time)
+        old, new = before.get("Ready"), after["Ready"]
+        if new.status == "True" and (old is None or old.status != "True"):
+            nodes = wanted.discovery.cidr_processed if wanted.discovery else 0
+            message = f"blocks for {nodes} nodes and attachment definitions are written"
+            await tell(self._world, network, "Normal", "Ready", message, since=new.last_transition_time)
+
+
+def _by_type(status: MultiNicNetworkStatus | None) -> Mapping[str, Condition]:
+    return {condition.type: condition for condition in status.conditions} if status else {}
+
+
+def _alike(old: Condition | None, new: Condition) -> bool:
+    return old is not None and (old.status, old.reason, old.message) == (new.status, new.reason, new.message)
