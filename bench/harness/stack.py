@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 
 import yaml
@@ -125,23 +124,22 @@ def _ipam() -> dict[str, object]:
     return {"type": MULTI_NIC_IPAM, "hostBlock": HOST_BLOCK, "interfaceBlock": INTERFACE_BLOCK, "vlanMode": "l2"}
 
 
-def _write_objects(url: str, node: Node, main_plugin: str) -> None:
-    """The definitions, and what the operator computes for one node with index 0."""
-    for path in sorted((checkout() / "deploy" / "crds").glob("*.yaml")):
-        _post(url, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", yaml.safe_load(path.read_text()))
+def operator_objects(node: Node, main_plugin: str) -> list[tuple[Resource, dict[str, object]]]:
+    """The node, and what the operator computes for a network with this one node; without apiVersion and kind."""
     (blocks,) = parse_blocks(SUBNET, INTERFACE_BLOCK, HOST_BLOCK, [])
     networks = [node.network(position) for position in range(len(node.nics))]
-    _create(url, NODES, {"metadata": {"name": NODE_NAME}})
+    objects: list[tuple[Resource, dict[str, object]]] = [(NODES, {"metadata": {"name": NODE_NAME}})]
     entries = []
     for position, nic in enumerate(node.nics):
         pods, block = str(blocks.pod_block(position, 0)), str(blocks.interface_block(position))
+        name = pool_name(NETWORK, pods)
         host = {
             "hostIndex": 0,
             "hostName": NODE_NAME,
             "interfaceName": nic,
             "hostIP": node.address(position),
             "podCIDR": pods,
-            "ippool": pool_name(NETWORK, pods),
+            "ippool": name,
         }
         entries.append(
             {"netAddress": networks[position], "interfaceIndex": position, "vlanCIDR": block, "hosts": [host]}
@@ -156,8 +154,7 @@ def _write_objects(url: str, node: Node, main_plugin: str) -> None:
             "allocations": [],
         }
         labels = {HOSTNAME_LABEL: NODE_NAME, NETNAME_LABEL: NETWORK}
-        _create(url, IPPOOLS, {"metadata": {"name": pool_name(NETWORK, pods), "labels": labels}, "spec": pool})
-        assert ip_network(pods).num_addresses > 1000
+        objects.append((IPPOOLS, {"metadata": {"name": name, "labels": labels}, "spec": pool}))
     config = {
         "name": NETWORK,
         "type": main_plugin,
@@ -167,7 +164,7 @@ def _write_objects(url: str, node: Node, main_plugin: str) -> None:
         "interfaceBlock": INTERFACE_BLOCK,
         "vlanMode": "l2",
     }
-    _create(url, CIDRS, {"metadata": {"name": NETWORK}, "spec": {"config": config, "cidr": entries}})
+    objects.append((CIDRS, {"metadata": {"name": NETWORK}, "spec": {"config": config, "cidr": entries}}))
     spec = {
         "subnet": SUBNET,
         "masterNets": networks,
@@ -176,13 +173,17 @@ def _write_objects(url: str, node: Node, main_plugin: str) -> None:
         "plugin": {"cniVersion": "1.0.0", "type": main_plugin, "args": {"mode": "bridge"}},
         "attachPolicy": {"strategy": "none"},
     }
-    _create(url, NETWORKS, {"metadata": {"name": NETWORK}, "spec": spec})
+    objects.append((NETWORKS, {"metadata": {"name": NETWORK}, "spec": spec}))
+    return objects
 
 
-def _create(url: str, resource: Resource, body: dict[str, object]) -> None:
-    group = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
-    kind = {"apiVersion": f"{resource.group}/{resource.version}".lstrip("/"), "kind": resource.kind}
-    _post(url, f"{group}/{resource.plural}", kind | body)
+def _write_objects(url: str, node: Node, main_plugin: str) -> None:
+    for path in sorted((checkout() / "deploy" / "crds").glob("*.yaml")):
+        _post(url, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", yaml.safe_load(path.read_text()))
+    for resource, body in operator_objects(node, main_plugin):
+        group = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        kind = {"apiVersion": f"{resource.group}/{resource.version}".lstrip("/"), "kind": resource.kind}
+        _post(url, f"{group}/{resource.plural}", kind | body)
 
 
 def _post(url: str, path: str, body: dict[str, object]) -> None:
