@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,10 +12,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+PIPE_WIDTH = 160
+"""Columns where nobody says how wide the reader is: a file, a pipe, a log."""
+
 
 def console(*, stderr: bool = False) -> Console:
     """Where people read: colour only on a terminal, ``NO_COLOR`` and ``COLUMNS`` honoured."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 import trio
 from multinic_lab.cluster.cluster import open_cluster
 from multinic_lab.cluster.demo import Story, play
@@ -23,12 +24,17 @@ class Disturbed(Story):
         self.file = (tmp_path / "story.txt").open("w")
         super().__init__(Console(file=self.file, width=160))
         self.reached = {number: trio.Event() for number in range(1, 9)}
-        self.number = 0
 
     def chapter(self, title):
         super().chapter(title)
-        self.number += 1
         self.reached[self.number].set()
+
+
+async def test_an_error_in_the_middle_is_not_lost(tmp_path):
+    """What goes wrong while a cluster is up reaches the caller when the cluster has been taken down."""
+    with pytest.RaisesGroup(pytest.RaisesExc(ZeroDivisionError), flatten_subgroups=True):
+        async with open_cluster(SMALL, folder=tmp_path / "lab"):
+            raise ZeroDivisionError
 
 
 async def test_kill_9_in_the_middle_changes_nothing(tmp_path):

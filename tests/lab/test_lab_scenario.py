@@ -17,7 +17,7 @@ def test_examples_are_scenarios(name):
     """The files that the README names can be read, with the network they name, and make a machine."""
     scenario = load_scenario(EXAMPLES / name)
     assert load_network(scenario.network).name
-    spec = read_spec(scenario.machine_spec("lab", 6443))
+    spec = read_spec(scenario.machine_spec("mn1", 6443))
     assert len(spec.nodes) == scenario.nodes
     assert {len(node.nics) for node in spec.nodes} == {scenario.nics}
 

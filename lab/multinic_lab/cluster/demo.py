@@ -11,14 +11,17 @@ from pathlib import Path
 
 import trio
 from rich.console import Console
+from rich.markup import escape
 
 from multinic_core.cli.terminal import console
+from multinic_core.errors import MultinicError
 from multinic_core.model import CIDR, CIDRS, HOST_INTERFACES, IPPOOLS, NETWORKS, NODES, PODS, MultiNicNetwork
 from multinic_lab.cluster.checks import check_connections, connection_table, ping_all
 from multinic_lab.cluster.cluster import Cluster, open_cluster
 from multinic_lab.cluster.pods import NAMESPACE, LabPod, attached, pod_manifest, read_pod
 from multinic_lab.cluster.scenario import Scenario
 from multinic_lab.cluster.views import nic_table, pod_table, route_lines, status_phrase
+from multinic_lab.machine.client import AgentGoneError, OperationError
 
 NETWORK_SECONDS = 60.0
 PODS_SECONDS = 90.0
@@ -28,17 +31,22 @@ NOTICED_SECONDS = 0.2
 
 
 class Story:
-    """Prints the steps of the demo and remembers what went wrong."""
+    """Prints the steps of the demo and remembers what went wrong.
+
+    Attributes:
+        faults: what was not as it should be, in the order found.
+        number: of the chapter that is being told, from 1.
+    """
 
     def __init__(self, out: Console) -> None:
         self.out = out
         self.faults: list[str] = []
         self._start = time.monotonic()
-        self._chapter = 0
+        self.number = 0
 
     def chapter(self, title: str) -> None:
-        self._chapter += 1
-        self.out.print(f"\n[bold]{self._chapter}. {title}[/bold]")
+        self.number += 1
+        self.out.print(f"\n[bold]{self.number}. {title}[/bold]")
 
     def tell(self, text: str) -> None:
         self.out.print(f"   {time.monotonic() - self._start:6.1f} s  {text}", markup=False)
@@ -46,7 +54,7 @@ class Story:
     def expect(self, satisfied: bool, fault: str) -> None:
         if not satisfied:
             self.faults.append(fault)
-            self.out.print(f"   [red]WRONG:[/red] {fault}")
+            self.out.print(f"   [red]WRONG:[/red] {escape(fault)}")
 
     def changes(self) -> Callable[[str], None]:
         """A function that tells a phrase only when it differs from the last one."""
@@ -70,8 +78,9 @@ async def run_demo(scenario: Scenario, folder: Path | None = None) -> int:
             await play(story, cluster)
             story.chapter("The nodes go")
         story.tell("every process and network namespace of the lab is gone")
-    except* trio.TooSlowError:
-        story.expect(False, "a step took longer than it may; the lab was taken down")
+    except* (trio.TooSlowError, MultinicError, OperationError, AgentGoneError) as failed:
+        for error in leaves(failed):
+            story.expect(False, f"chapter {story.number} ended early: {str(error) or 'it took longer than it may'}")
     story.out.print()
     if story.faults:
         story.out.print(f"[red]{len(story.faults)} lines were not as they should be:[/red]")
@@ -113,6 +122,11 @@ async def apply_network(story: Story, cluster: Cluster) -> CIDR | None:
         expected = cluster.scenario.nodes * (cluster.scenario.nics - 1)
         story.expect(len(set(blocks)) == expected, f"{len(set(blocks))} pod CIDRs, expected {expected}")
     return cidr
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The errors in a group of groups, flat."""
+    return [e for part in group.exceptions for e in (leaves(part) if isinstance(part, BaseExceptionGroup) else [part])]
 
 
 def _ready(network: MultiNicNetwork) -> bool:
