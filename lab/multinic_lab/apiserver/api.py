@@ -5,19 +5,19 @@ Status, anything else unexpected a 500 that is logged once.
 """
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from . import discovery, errors, listing, negotiation, openapi, selectors, subresources, table
+from . import discovery, documents, errors, listing, negotiation, subresources, table
 from .controllers import Controllers
 from .errors import ApiError, Json
 from .faults import Faults
-from .http import Answer, Request, Response, Send, Stream
-from .rest import Options, Rest, Target
+from .http import Answer, Request, Response
+from .reads import Reads
+from .rest import Rest
 from .scheme import Scheme
 from .store import Record, Store, encode
-from .watch import DEFAULT_TIMEOUT_SECONDS, Watcher, Wish
+from .target import Options, Target
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,8 @@ class Api:
         self.controllers = Controllers(self.rest)
         self.logs: LogProvider | None = None
         """Set by the embedding program to answer ``kubectl logs``."""
-        self._bookmark_seconds = bookmark_seconds
-        self._watchers: set[Watcher] = set()
-        faults.on_drop(self._drop_watches)
+        self.reads = Reads(store, bookmark_seconds)
+        faults.on_drop(self.reads.drop_watches)
         self._furnish()
 
     def _furnish(self) -> None:
@@ -71,12 +70,6 @@ class Api:
         meta = obj["metadata"]
         target = Target(resource, served, meta.get("namespace", ""), meta["name"])
         return self.store.get(target.place) or self.rest.create(target, obj, Options("apiserver"))
-
-    def _drop_watches(self, path: str, orderly: bool) -> int:
-        found = [w for w in self._watchers if re.search(path, w.path)]
-        for watcher in found:
-            watcher.drop(orderly=orderly)
-        return len(found)
 
     # One request
 
@@ -112,56 +105,9 @@ class Api:
                 return await self._resource(request, group, version, rest)
         if request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed("the server does not allow this method on the requested resource")
-        if (found := self._document(request, parts)) is None:
+        if (found := documents.document(self.scheme, request, parts)) is None:
             raise errors.no_such_path()
         return found
-
-    def _document(self, request: Request, parts: list[str]) -> Response | None:
-        """Discovery, version and OpenAPI."""
-        level = negotiation.discovery_level(request)
-        body: Json | None
-        match parts:
-            case []:
-                body = {
-                    "paths": [
-                        "/api",
-                        "/apis",
-                        "/healthz",
-                        "/livez",
-                        "/openapi/v2",
-                        "/openapi/v3",
-                        "/readyz",
-                        "/version",
-                    ]
-                }
-            case ["version"]:
-                body = discovery.VERSION
-            case ["api" | "apis" as root] if level:
-                found = discovery.aggregated(self.scheme, core=root == "api", level=level)
-                kind = f"application/json;g=apidiscovery.k8s.io;v={level};as=APIGroupDiscoveryList"
-                return Response(200, encode(found), kind)
-            case ["api"]:
-                body = discovery.api_versions(request.headers.get("host", ""))
-            case ["apis"]:
-                body = discovery.group_list(self.scheme)
-            case ["api", version]:
-                body = discovery.resource_list(self.scheme, "", version)
-            case ["apis", group]:
-                body = discovery.group(self.scheme, group)
-            case ["apis", group, version]:
-                body = discovery.resource_list(self.scheme, group, version)
-            case ["openapi", "v2"]:
-                negotiation.form(request)
-                body = openapi.swagger(self.scheme)
-            case ["openapi", "v3"]:
-                body = openapi.index(self.scheme)
-            case ["openapi", "v3", "api", version]:
-                body = openapi.document(self.scheme, "", version)
-            case ["openapi", "v3", "apis", group, version]:
-                body = openapi.document(self.scheme, group, version)
-            case _:
-                body = None
-        return Response(200, encode(body)) if body is not None else None
 
     # Resources
 
@@ -190,9 +136,9 @@ class Api:
     async def _collection(self, request: Request, target: Target) -> Answer:
         match request.method:
             case "GET" | "HEAD" if request.flag("watch"):
-                return self._watch(request, target)
+                return self.reads.watch(request, target)
             case "GET" | "HEAD":
-                return self._list(request, target)
+                return self.reads.list(request, target)
             case "POST":
                 if target.resource.namespaced and not target.namespace:
                     raise errors.method_not_allowed("a namespace is needed to create an object of this kind")
@@ -214,7 +160,7 @@ class Api:
         options = self._options(request)
         match request.method:
             case "GET" | "HEAD" if request.flag("watch"):
-                return self._watch(request, target)
+                return self.reads.watch(request, target)
             case "GET" | "HEAD":
                 return self._object(request, target, self.rest.get(target), options)
             case "PUT":
@@ -225,7 +171,8 @@ class Api:
                 record, created = self.rest.patch(target, kind, negotiation.body(request), options)
                 return self._object(request, target, record, options, status=201 if created else 200)
             case "DELETE" if not sub:
-                record, gone = self.rest.delete(target, self._delete_wish(request), options)
+                wish = self._delete_wish(request, options)
+                record, gone = self.rest.delete(target, wish, options)
                 if gone and target.place[:2] not in _RETURN_DELETED:
                     return Response(200, encode(self._deleted(target, record)))
                 return self._object(request, target, record, options)
@@ -257,7 +204,8 @@ class Api:
             )
         return Options(query.get("fieldManager") or agent, dry == "All", validation, request.flag("force"))
 
-    def _delete_wish(self, request: Request) -> Json:
+    def _delete_wish(self, request: Request, options: Options) -> Json:
+        """DeleteOptions from body and query; a dry run asked for in the body goes to ``options``."""
         wish = negotiation.object_body(request)
         for name in ("gracePeriodSeconds", "propagationPolicy", "orphanDependents"):
             if name in request.query and name not in wish:
@@ -265,8 +213,7 @@ class Api:
                 wish[name] = (
                     int(text) if text.lstrip("-").isdigit() else text == "true" if text in ("true", "false") else text
                 )
-        if wish.get("dryRun") == ["All"]:
-            request.query["dryRun"] = "All"
+        options.dry_run = options.dry_run or wish.get("dryRun") == ["All"]
         return wish
 
     def _object(
@@ -283,100 +230,11 @@ class Api:
             answer = Response(status, encode(made))
         return _warned(answer, options.warnings)
 
-    def _predicate(self, request: Request, target: Target) -> selectors.Predicate | None:
-        labels = selectors.parse_labels(request.query.get("labelSelector", ""))
-        fields = selectors.parse_fields(
-            request.query.get("fieldSelector", ""),
-            target.resource.group,
-            target.resource.plural,
-            target.version.selectable,
-        )
-        found = selectors.both(labels, fields)
-        if target.name:
-            name = target.name
-            found = selectors.both(found, lambda obj: obj["metadata"]["name"] == name)
-        return found
-
-    def _list(self, request: Request, target: Target) -> Response:
-        query = request.query
-        revision, after = self.store.revision, None
-        if token := query.get("continue"):
-            revision, after = listing.parse_token(token)
-        elif (wanted := query.get("resourceVersion")) and wanted != "0":
-            revision = self._asked_revision(wanted, exact=query.get("resourceVersionMatch") == "Exact")
-        collection = self.store.collection(target.resource.group, target.resource.plural)
-        page = listing.page(
-            collection,
-            target.namespace or None,
-            self._predicate(request, target),
-            revision,
-            after=after,
-            limit=_number(query.get("limit", "")),
-        )
-        meta: Json = {"resourceVersion": str(page.revision)}
-        if page.token:
-            meta["continue"] = page.token
-        if page.remaining:
-            meta["remainingItemCount"] = page.remaining
-        form = negotiation.form(request)
-        if form == "Table":
-            objects = [r.view(target.api_version) for r in page.records]
-            include = query.get("includeObject", "Metadata")
-            return Response(200, encode(table.table(target, objects, include, meta)))
-        if form == "PartialObjectMetadata":
-            items = [table.partial(r.obj) for r in page.records]
-            head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
-            return Response(200, encode({**head, "items": items}))
-        head = {"kind": target.resource.list_kind, "apiVersion": target.api_version, "metadata": meta}
-        joined = b",".join(r.json(target.api_version) for r in page.records)
-        return Response(200, encode(head)[:-1] + b',"items":[' + joined + b"]}")
-
-    def _asked_revision(self, text: str, *, exact: bool) -> int:
-        if not text.isdigit():
-            raise errors.bad_request(f"resourceVersion: Invalid value: {text!r}: must be a number")
-        if int(text) > self.store.revision:
-            message = f"Too large resource version: {text}, current: {self.store.revision}"
-            cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-            raise ApiError(504, "Timeout", message, details={"causes": [cause], "retryAfterSeconds": 1})
-        return int(text) if exact else self.store.revision
-
-    def _watch(self, request: Request, target: Target) -> Stream:
-        query = request.query
-        wanted = query.get("resourceVersion", "")
-        initial = request.flag("sendInitialEvents")
-        fresh = initial or wanted in ("", "0")
-        revision = None if fresh else self._asked_revision(wanted, exact=True)
-        timeout = query.get("timeoutSeconds", "")
-        bookmarks = request.flag("allowWatchBookmarks")
-        wish = Wish(
-            target,
-            target.namespace or None,
-            self._predicate(request, target),
-            negotiation.form(request),
-            query.get("includeObject", "Metadata"),
-            revision,
-            bookmarks,
-            initial and bookmarks,
-            float(_number(timeout)) or DEFAULT_TIMEOUT_SECONDS,
-        )
-        collection = self.store.collection(target.resource.group, target.resource.plural)
-        watcher = Watcher(self.store, collection, wish, self._bookmark_seconds)
-        watcher.prepare()
-
-        async def produce(send: Send) -> None:
-            self._watchers.add(watcher)
-            try:
-                await watcher.run(send)
-            finally:
-                self._watchers.discard(watcher)
-
-        return Stream(produce)
-
     def _delete_collection(self, request: Request, target: Target) -> Response:
-        wish = self._delete_wish(request)
         options = self._options(request)
+        wish = self._delete_wish(request, options)
         collection = self.store.collection(target.resource.group, target.resource.plural)
-        predicate = self._predicate(request, target)
+        predicate = self.reads.predicate(request, target)
         page = listing.page(collection, target.namespace or None, predicate, self.store.revision)
         for record in page.records:
             meta = record.obj["metadata"]
@@ -426,12 +284,6 @@ class Api:
 
 def _refused(error: ApiError) -> Response:
     return Response(error.code, encode(error.status()), headers=error.headers)
-
-
-def _number(text: str) -> int:
-    if text and not text.isdigit():
-        raise errors.bad_request(f"expected a number, found {text!r}")
-    return int(text or 0)
 
 
 def _warned(answer: Response, warnings: list[str]) -> Response:

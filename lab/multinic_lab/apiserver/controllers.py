@@ -10,9 +10,10 @@ from itertools import islice
 
 from . import crds
 from .errors import ApiError, Json
-from .rest import FOREGROUND, ORPHAN, Options, Rest, Target
+from .rest import FOREGROUND, ORPHAN, Rest
 from .scheme import Resource
 from .store import Change, Place
+from .target import Options, Target
 
 _CRD = ("apiextensions.k8s.io", "customresourcedefinitions")
 Task = tuple[str, Place]

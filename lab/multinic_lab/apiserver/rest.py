@@ -6,64 +6,19 @@ write the controllers (garbage collection, namespaces, definitions) are let run 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from . import apply, cel, errors, metadata, patch, schema, strategy
-from .builtin_schemas import schema_of
+from . import apply, errors, metadata, patch, pruning, shaping
 from .crds import CLEANUP
-from .errors import ApiError, FieldError, Json
-from .scheme import WITH_GENERATION, Resource, Scheme, Version
+from .errors import FieldError, Json
+from .scheme import Scheme
 from .store import Place, Record, Store, clone
+from .target import Options, Target
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _ALLOW_CREATE_ON_UPDATE = frozenset({("", "events"), ("coordination.k8s.io", "leases"), ("", "services")})
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a request addresses."""
-
-    resource: Resource
-    version: Version
-    namespace: str = ""
-    """"" for cluster-scoped kinds, and for all namespaces in lists."""
-    name: str = ""
-    subresource: str = ""
-
-    @property
-    def place(self) -> Place:
-        return self.resource.group, self.resource.plural, self.namespace, self.name
-
-    @property
-    def api_version(self) -> str:
-        return self.resource.api_version(self.version.name)
-
-    @property
-    def schema(self) -> Json:
-        """Structural schema; for built-in kinds the one of the client's model."""
-        return self.version.schema if self.version.schema is not None else schema_of(self.version.model)
-
-    @property
-    def builtin(self) -> bool:
-        return not self.resource.crd
-
-    def not_found(self) -> ApiError:
-        return errors.not_found(self.resource.plural, self.resource.group, self.name)
-
-
-@dataclass(slots=True)
-class Options:
-    """How a write is to be done, and the warnings it raised."""
-
-    manager: str = "unknown"
-    dry_run: bool = False
-    validation: str = "Warn"
-    """``Ignore``, ``Warn`` or ``Strict``: what to do about unknown fields."""
-    force: bool = False
-    warnings: list[str] = field(default_factory=list)
 
 
 class Rest:
@@ -96,7 +51,7 @@ class Rest:
                 taken, 422 fields are not as they must be.
         """
         resource = target.resource
-        meta = self._envelope(target, obj, creating=True)
+        meta = shaping.envelope(target, obj, creating=True)
         name, prefix = meta.get("name"), meta.get("generateName")
         generated = not name and bool(prefix)
         if meta.get("resourceVersion"):
@@ -113,13 +68,13 @@ class Rest:
             raise errors.already_exists(resource.plural, resource.group, place[3])
         meta.pop("managedFields", None)
         metadata.stamp(meta)
-        self._shape(target, obj, options, born=True)
-        if self._has_generation(target):
+        shaping.shape(target, obj, options, born=True)
+        if target.has_generation:
             meta["generation"] = 1
         if resource.plural == "customresourcedefinitions":
             meta["finalizers"] = [*(f for f in meta.get("finalizers") or () if f != CLEANUP), CLEANUP]
         metadata.carry_over(meta, meta)
-        self._check(target, None, obj)
+        shaping.check(target, None, obj, self.store.revision)
         if applied_by is None:
             apply.record_update(None, obj, target.schema, self._who(target, options, "Update"))
         else:
@@ -141,96 +96,6 @@ class Rest:
             cause = {"reason": "NamespaceTerminating", "message": words, "field": "metadata.namespace"}
             raise errors.forbidden(target.resource.plural, target.resource.group, name, why, [cause])
 
-    def _envelope(self, target: Target, obj: Json, *, creating: bool = False) -> Json:
-        """Check that a body belongs to the path; returns its metadata, made if absent."""
-        resource = target.resource
-        for key, wanted in (("apiVersion", target.api_version), ("kind", resource.kind)):
-            if key not in obj and target.builtin:
-                obj[key] = wanted
-            elif obj.get(key) != wanted:
-                what = "API version" if key == "apiVersion" else "Kind"
-                found = obj.get(key, "")
-                raise errors.bad_request(
-                    f"the {what} in the data ({found}) does not match the expected {what} ({wanted})"
-                )
-        meta = obj.setdefault("metadata", {})
-        if not isinstance(meta, dict):
-            raise errors.bad_request(f"metadata: expected an object, found {meta!r}")
-        for empty in [k for k, v in meta.items() if v is None]:
-            del meta[empty]
-        if resource.namespaced:
-            if meta.setdefault("namespace", target.namespace) != target.namespace:
-                raise errors.bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request"
-                )
-        elif meta.pop("namespace", None):
-            raise errors.bad_request("namespace is not allowed on this kind")
-        if not creating and meta.setdefault("name", target.name) != target.name:
-            raise errors.bad_request(
-                f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
-            )
-        return meta
-
-    # Shape and checks
-
-    def _shape(self, target: Target, obj: Json, options: Options, *, born: bool = False) -> None:
-        """Prune, default and check the form of an object in its own version."""
-        unknown = schema.prune(obj, target.schema)
-        if unknown:
-            words = [f'unknown field "{path}"' for path in unknown]
-            if options.validation == "Strict":
-                raise errors.bad_request(self._handled(target) + f"strict decoding error: {', '.join(words)}")
-            if options.validation == "Warn":
-                options.warnings += words
-        if not target.builtin:
-            if born and target.version.status:
-                obj.pop("status", None)
-            schema.apply_defaults(obj, target.schema)
-            return
-        schema.drop_nulls(obj, target.schema)
-        if born:
-            group, plural = target.place[:2]
-            if "status" in obj and (group, plural) != ("", "nodes"):
-                del obj["status"]
-        found = [e for e in schema.validate(obj, target.schema) if e.words == "Invalid value"]
-        if found:
-            raise errors.bad_request(self._handled(target) + ", ".join(f"{e.field}: {e.detail}" for e in found))
-
-    def _handled(self, target: Target) -> str:
-        kind = target.resource.kind
-        return f'{kind} in version "{target.version.name}" cannot be handled as a {kind}: '
-
-    def _check(self, target: Target, old: Json | None, obj: Json) -> None:
-        """Refuse an object whose fields are not as they must be (422)."""
-        group, plural = target.place[:2]
-        found = metadata.check_name(obj["metadata"].get("name"), plural) if old is None else []
-        found += metadata.check_metadata(obj["metadata"])
-        shape = schema.validate(obj, target.schema)
-        if target.builtin:
-            shape = [e for e in shape if not e.field.startswith("status")]
-        found += shape
-        if not found and target.builtin:
-            strategy.fill(group, plural, obj)
-            found += strategy.check(group, plural, obj)
-            if old is None:
-                strategy.born(group, plural, obj, self.store.revision)
-            else:
-                found += strategy.check_update(group, plural, old, obj)
-        if not found and not target.builtin:
-            found = cel.check(obj, old, target.schema)
-        if old is not None and "deletionTimestamp" in old["metadata"]:
-            before = old["metadata"].get("finalizers") or []
-            fresh = [f for f in obj["metadata"].get("finalizers") or () if f not in before]
-            if fresh:
-                words = f"no new finalizers can be added if the object is being deleted, found new finalizers {fresh}"
-                found.append(FieldError("metadata.finalizers", "Forbidden", detail=words))
-        if found:
-            name = obj["metadata"].get("name") or obj["metadata"].get("generateName") or ""
-            raise errors.invalid(target.resource.kind, group, str(name), found)
-
-    def _has_generation(self, target: Target) -> bool:
-        return not target.builtin or target.place[:2] in WITH_GENERATION
-
     def _who(self, target: Target, options: Options, operation: str) -> apply.Manager:
         return apply.Manager(options.manager, operation, target.api_version, target.subresource, metadata.now())
 
@@ -242,23 +107,23 @@ class Rest:
         if record is None:
             if target.subresource or target.place[:2] not in _ALLOW_CREATE_ON_UPDATE:
                 raise target.not_found()
-            self._envelope(target, obj)["name"] = target.name
+            shaping.envelope(target, obj)["name"] = target.name
             return self.create(target, obj, options), True
         return self._write(target, record, obj, options), False
 
     def _write(self, target: Target, record: Record, obj: Json, options: Options, *, applied: bool = False) -> Record:
         resource = target.resource
         old = record.view(target.api_version)
-        meta = self._envelope(target, obj)
+        meta = shaping.envelope(target, obj)
         self._preconditions(target, record, meta)
         given = meta.get("managedFields")
         metadata.carry_over(old["metadata"], meta)
-        obj = self._split(target, old, obj)
+        obj = shaping.split(target, old, obj)
         meta = obj["metadata"]
-        self._shape(target, obj, options)
-        self._check(target, old, obj)
-        if self._has_generation(target):
-            changed = self._desired(target, old) != self._desired(target, obj)
+        shaping.shape(target, obj, options)
+        shaping.check(target, old, obj, self.store.revision)
+        if target.has_generation:
+            changed = shaping.desired(target, old) != shaping.desired(target, obj)
             meta["generation"] = old["metadata"].get("generation", 1) + changed
         if not applied:
             base = self._base_managers(old, given)
@@ -283,32 +148,6 @@ class Rest:
         if given is None or given == old["metadata"].get("managedFields"):
             return apply.read_managers(old["metadata"])
         return apply.read_managers({"managedFields": given})
-
-    def _split(self, target: Target, old: Json, new: Json) -> Json:
-        """Let a write reach only its own half: status through ``status``, everything else through the main path."""
-        if target.subresource == "status":
-            kept = {k: v for k, v in clone(old).items() if k != "status"}
-            if target.builtin:
-                for name in ("labels", "annotations"):
-                    kept["metadata"].pop(name, None)
-                    if name in new["metadata"]:
-                        kept["metadata"][name] = new["metadata"][name]
-            if "status" in new:
-                kept["status"] = new["status"]
-            return kept
-        if target.version.status and target.subresource != "finalize":
-            new.pop("status", None)
-            if "status" in old:
-                new["status"] = clone(old["status"])
-        return new
-
-    @staticmethod
-    def _desired(target: Target, obj: Json) -> Json:
-        """The part of an object whose change makes a new generation."""
-        if target.builtin:
-            return {k: v for k, v in obj.items() if k in ("spec", "webhooks")}
-        left_out = {"metadata", "apiVersion", "kind"} | ({"status"} if target.version.status else set())
-        return {k: v for k, v in obj.items() if k not in left_out}
 
     def _commit(self, place: Place, obj: Json, dry_run: bool = False) -> Record:
         """Put a changed object, or take it out when nothing holds it any longer."""
@@ -366,14 +205,18 @@ class Rest:
     def _apply(self, target: Target, record: Record | None, body: Any, options: Options) -> tuple[Record, bool]:
         if not isinstance(body, dict):
             raise errors.bad_request("an applied configuration must be an object")
-        if (body.get("metadata") or {}).get("managedFields"):
+        if shaping.envelope(target, body).get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
-        self._envelope(target, body)
         who = self._who(target, options, "Apply")
-        if target.version.status and target.subresource == "":
+        if target.subresource == "status":
+            named = {k: v for k, v in body["metadata"].items() if k in ("name", "namespace", "resourceVersion")}
+            body = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": named} | (
+                {"status": body["status"]} if "status" in body else {}
+            )
+        elif target.version.status:
             body.pop("status", None)
         wanted_revision = body["metadata"].pop("resourceVersion", None)
-        unknown = schema.prune(body, target.schema)
+        unknown = pruning.prune(body, target.schema)
         if unknown:
             words = [f'field not declared in schema: "{path}"' for path in unknown]
             if options.validation == "Strict":

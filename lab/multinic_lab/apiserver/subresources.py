@@ -7,8 +7,9 @@ Source: Kubernetes API reference: Scale, Binding, Eviction, SelfSubjectAccessRev
 
 from . import errors, jsonpath, metadata
 from .errors import ApiError, FieldError, Json
-from .rest import Options, Rest, Target
+from .rest import Rest
 from .store import Record, clone
+from .target import Options, Target
 
 
 def scale_of(target: Target, record: Record) -> Json:

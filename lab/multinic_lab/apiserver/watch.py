@@ -14,9 +14,9 @@ import trio
 from . import table
 from .errors import ApiError, Json
 from .http import DroppedError, Send
-from .rest import Target
 from .selectors import Predicate
 from .store import Change, Collection, Record, Store, encode
+from .target import Target
 
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 """How long a watch lasts when its client does not say."""
