@@ -1,6 +1,19 @@
 """For tests of the daemon: a kernel on a folder, and a whole node around the engine."""
 
 from multinic_daemon.testing.kernel import FakeKernel, links, refuse
+from multinic_daemon.testing.objects import network_objects, pool_object
 from multinic_daemon.testing.rig import NETWORK, NODE, Rig, Strategy, addresses, nic
 
-__all__ = ["NETWORK", "NODE", "FakeKernel", "Rig", "Strategy", "addresses", "links", "nic", "refuse"]
+__all__ = [
+    "NETWORK",
+    "NODE",
+    "FakeKernel",
+    "Rig",
+    "Strategy",
+    "addresses",
+    "links",
+    "network_objects",
+    "nic",
+    "pool_object",
+    "refuse",
+]

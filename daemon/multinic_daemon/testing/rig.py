@@ -17,6 +17,7 @@ from multinic_daemon.engine import Engine, serve_request
 from multinic_daemon.journal import Journal
 from multinic_daemon.request import CniRequest
 from multinic_daemon.testing.kernel import FakeKernel, links
+from multinic_daemon.testing.objects import network_objects, pool_object
 
 NODE = "node-1"
 NETWORK = "net-a"
@@ -61,45 +62,15 @@ class Rig:
         self.journal = self.open_journal()
         self.engine = self.make_engine()
 
-    def add_network(self, name: str, nics: int, *, prefix: str = "192.168", bits: int = 24, **spec: Any) -> None:
-        """A network with one /18 interface block per NIC and one pool of ``/bits`` in each, for this node."""
-        ipam = {"type": "multi-nic-ipam", "interfaceBlock": 2, "hostBlock": bits - 18, "vlanMode": "l3"}
-        fields = {
-            "subnet": f"{prefix}.0.0/16",
-            "ipam": json.dumps(ipam),
-            "multiNICIPAM": True,
-            "plugin": {"cniVersion": "0.3.0", "type": "macvlan"},
-        }
-        self.kubernetes.seed(NETWORKS, {"metadata": {"name": name}, "spec": fields | spec})
-        entries = []
-        for number in range(nics):
-            cidr = f"{prefix}.{64 * number}.0/{bits}"
-            entries.append(
-                {
-                    "netAddress": f"10.0.{number + 1}.0/24",
-                    "interfaceIndex": number,
-                    "vlanCIDR": f"{prefix}.{64 * number}.0/18",
-                    "hosts": [],
-                }
-            )
-            self.add_pool(name, f"eth{number + 1}", cidr, f"{prefix}.{64 * number}.0/18")
-        config = {"name": name, "type": "macvlan", "subnet": "", "masterNets": [], "hostBlock": 6, "interfaceBlock": 2}
-        self.kubernetes.seed(CIDRS, {"metadata": {"name": name}, "spec": {"config": config, "cidr": entries}})
+    def add_network(self, name: str, nics: int, *, prefix: str = "192.168", **spec: Any) -> None:
+        """A network with its blocks and pools, as ``network_objects`` describes them."""
+        network, cidr, pools = network_objects(name, nics, prefix=prefix, node=NODE, **spec)
+        self.kubernetes.seed(NETWORKS, network)
+        self.kubernetes.seed(IPPOOLS, *pools)
+        self.kubernetes.seed(CIDRS, cidr)
 
-    def add_pool(self, network: str, ifname: str, cidr: str, block: str, **spec: Any) -> str:
-        name = f"{network}-{cidr}".replace("/", "-").replace(":", "-")
-        fields = {
-            "podCIDR": cidr,
-            "vlanCIDR": block,
-            "netAttachDef": network,
-            "hostName": NODE,
-            "interfaceName": ifname,
-            "excludes": [],
-            "allocations": [],
-        }
-        labels = {"hostname": NODE, "netname": network}
-        self.kubernetes.seed(IPPOOLS, {"metadata": {"name": name, "labels": labels}, "spec": fields | spec})
-        return name
+    def add_pool(self, network: str, ifname: str, cidr: str, block: str, **spec: Any) -> None:
+        self.kubernetes.seed(IPPOOLS, pool_object(network, ifname, cidr, block, node=NODE, **spec))
 
     def pod(self, name: str = "c1") -> str:
         """A container's network namespace."""
