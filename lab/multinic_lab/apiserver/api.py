@@ -46,7 +46,7 @@ class Api:
     def _furnish(self) -> None:
         """What every cluster has from the start; a store that has it already is left alone."""
         for resource in list(self.scheme.resources.values()):
-            self.store.collection(resource.group, resource.plural)
+            self.store.collection(*resource.collection)
         for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
             self.ensure({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         ports = [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]
@@ -233,7 +233,7 @@ class Api:
     def _delete_collection(self, request: Request, target: Target) -> Response:
         options = self._options(request)
         wish = self._delete_wish(request, options)
-        collection = self.store.collection(target.resource.group, target.resource.plural)
+        collection = self.store.collection(*target.resource.collection)
         predicate = self.reads.predicate(request, target)
         page = listing.page(collection, target.namespace or None, predicate, self.store.revision)
         for record in page.records:

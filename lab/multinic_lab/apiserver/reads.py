@@ -45,7 +45,7 @@ class Reads:
             revision, after = listing.parse_token(token)
         elif (wanted := query.get("resourceVersion")) and wanted != "0":
             revision = self._asked_revision(wanted, exact=query.get("resourceVersionMatch") == "Exact")
-        collection = self._store.collection(target.resource.group, target.resource.plural)
+        collection = self._store.collection(*target.resource.collection)
         page = listing.page(
             collection,
             target.namespace or None,
@@ -100,7 +100,7 @@ class Reads:
             initial and bookmarks,
             float(number(timeout)) or DEFAULT_TIMEOUT_SECONDS,
         )
-        collection = self._store.collection(target.resource.group, target.resource.plural)
+        collection = self._store.collection(*target.resource.collection)
         watcher = Watcher(self._store, collection, wish, self._bookmark_seconds)
         watcher.prepare()
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from . import apply, errors, metadata, patch, pruning, shaping
+from .conversion import convert
 from .crds import CLEANUP
 from .errors import FieldError, Json
 from .scheme import Scheme
@@ -79,10 +80,10 @@ class Rest:
             apply.record_update(None, obj, target.schema, self._who(target, options, "Update"))
         else:
             apply.write_managers(meta, [applied_by])
-        obj["apiVersion"] = resource.storage_api_version
+        obj = convert(obj, resource.storage_api_version)
         if options.dry_run:
             return Record(obj, self.store.revision)
-        record = self.store.put(resource.group, resource.plural, obj)
+        record = self.store.put(*resource.collection, obj)
         self.settle()
         return record
 
@@ -130,7 +131,7 @@ class Rest:
             apply.record_update(old, obj, target.schema, self._who(target, options, "Update"), base)
         if obj == old:
             return record
-        obj["apiVersion"] = resource.storage_api_version
+        obj = convert(obj, resource.storage_api_version)
         return self._commit(target.place, obj, options.dry_run)
 
     def _preconditions(self, target: Target, record: Record, meta: Mapping[str, Any]) -> None:

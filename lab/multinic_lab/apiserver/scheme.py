@@ -51,6 +51,8 @@ class Resource:
     """Name of the defining CustomResourceDefinition; empty for built-in kinds."""
     subresources: tuple[str, ...] = ()
     """Names beyond status and scale, like ``binding``."""
+    kept_as: tuple[str, str] | None = None
+    """(group, plural) of the kind among whose objects these are kept, when they are not kept by themselves."""
 
     def version(self, name: str) -> Version | None:
         return next((v for v in self.versions if v.name == name), None)
@@ -60,7 +62,13 @@ class Resource:
 
     @property
     def storage_api_version(self) -> str:
-        return self.api_version(self.storage)
+        group, _ = self.collection
+        return f"{group}/{self.storage}" if group else self.storage
+
+    @property
+    def collection(self) -> tuple[str, str]:
+        """(group, plural) under which the store keeps the objects."""
+        return self.kept_as or (self.group, self.plural)
 
 
 _SCALE: Json = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
@@ -79,6 +87,7 @@ def _builtin(
     categories: str = "",
     model: str = "",
     subresources: tuple[str, ...] = (),
+    kept_as: tuple[str, str] | None = None,
 ) -> Resource:
     served = Version(
         version,
@@ -99,6 +108,7 @@ def _builtin(
         tuple(categories.split()),
         f"{kind}List",
         subresources=subresources,
+        kept_as=kept_as,
     )
 
 
@@ -131,7 +141,7 @@ BUILTINS: tuple[Resource, ...] = (
     _builtin("apps", "v1", "ControllerRevision", "controllerrevisions"),
     _builtin("batch", "v1", "Job", "jobs", status=True, categories="all"),
     _builtin("coordination.k8s.io", "v1", "Lease", "leases"),
-    _builtin("events.k8s.io", "v1", "Event", "events", "ev", model="EventsV1Event"),
+    _builtin("events.k8s.io", "v1", "Event", "events", "ev", model="EventsV1Event", kept_as=("", "events")),
     _builtin("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", status=True),
     _builtin(_RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False),
     _builtin(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .conversion import core_event_field
 from .errors import Json, bad_request
 
 Predicate = Callable[[Json], bool]
@@ -138,7 +139,8 @@ def parse_fields(text: str, group: str, plural: str, extra: Sequence[str] = ()) 
         path, sign, value = match.group(1), match.group(2), re.sub(r"\\([\\,=])", r"\1", match.group(3))
         if path not in allowed:
             raise bad_request(f"field label not supported: {path}")
-        tests.append((path, sign != "!=", value))
+        stored = core_event_field(path) if group == "events.k8s.io" else path
+        tests.append((stored, sign != "!=", value))
     if not tests:
         return None
 

@@ -113,6 +113,8 @@ def split(target: Target, old: Json, new: Json) -> Json:
                 kept["metadata"].pop(name, None)
                 if name in new["metadata"]:
                     kept["metadata"][name] = new["metadata"][name]
+        if "managedFields" in new["metadata"]:
+            kept["metadata"]["managedFields"] = new["metadata"]["managedFields"]
         if "status" in new:
             kept["status"] = new["status"]
         return kept

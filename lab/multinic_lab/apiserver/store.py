@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from .conversion import convert
 from .errors import Json, gone
 
 Key = tuple[str, str]
@@ -47,9 +48,7 @@ class Record:
 
     def view(self, api_version: str) -> Json:
         """The object as this apiVersion shows it; not to be changed by the caller."""
-        if self.obj["apiVersion"] == api_version:
-            return self.obj
-        return {**self.obj, "apiVersion": api_version}
+        return convert(self.obj, api_version)
 
     def json(self, api_version: str) -> bytes:
         """The object encoded, once per apiVersion."""
@@ -167,7 +166,7 @@ class Collection:
 class Store:
     """All collections under one revision counter, with indexes by UID and by owner."""
 
-    def __init__(self, *, window: int = 8192, first_revision: int = 1) -> None:
+    def __init__(self, *, window: int = 4096, first_revision: int = 1) -> None:
         """Args: window: changes kept per kind for watchers; first_revision: where the counter starts."""
         self.revision = first_revision
         self._window = window

@@ -21,7 +21,7 @@ class Target:
 
     @property
     def place(self) -> Place:
-        return self.resource.group, self.resource.plural, self.namespace, self.name
+        return (*self.resource.collection, self.namespace, self.name)
 
     @property
     def api_version(self) -> str:

@@ -1,6 +1,8 @@
 """The real kubectl against the server: what a person types."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -84,6 +86,14 @@ async def test_labels_annotations_and_patches(widgets, widget):
     assert await widgets("get", "wd", "a", "-o", "jsonpath={.spec.size}") == "6"
 
 
+async def test_edit_saves_what_the_editor_leaves(widgets, widget, kubectl_environment):
+    """edit opens the object and patches what was changed."""
+    await widgets("create", "-f", "-", stdin=widget(size=3))
+    kubectl_environment["KUBE_EDITOR"] = "sed -i 's/size: 3/size: 33/'"
+    assert "edited" in await widgets("edit", "wd", "a")
+    assert await widgets("get", "wd", "a", "-o", "jsonpath={.spec.size}") == "33"
+
+
 async def test_wait_for_deletion_and_conditions(widgets, widget):
     """wait returns when the condition comes and when the object goes."""
     await widgets("create", "-f", "-", stdin=widget())
@@ -108,7 +118,7 @@ async def test_get_watch_prints_changes(widgets, widget, kubectl_path, kubectl_e
     """get -w prints the table and then a row per change."""
     await widgets("create", "-f", "-", stdin=widget())
     process = await trio.lowlevel.open_process(
-        [kubectl_path, "get", "wd", "-w"], stdout=-1, stderr=-1, env=kubectl_environment
+        [kubectl_path, "get", "wd", "-w"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=kubectl_environment
     )
     seen = b""
     try:
@@ -200,3 +210,23 @@ async def test_the_rest_of_daily_life(kubectl):
     await kubectl("replace", "-f", "-", stdin=body)
     assert await kubectl("get", "cm", "c", "-o", "jsonpath={.data}") == '{"z":"1"}'
     assert await kubectl("get", "--raw", "/readyz") == "ok"
+
+
+async def test_the_server_runs_by_itself(tmp_path, kubectl_path):
+    """python -m multinic_lab.apiserver prints its URL, writes a kubeconfig that works, and ends on SIGTERM."""
+    config = tmp_path / "kc"
+    words = [sys.executable, "-m", "multinic_lab.apiserver", "--kubeconfig", str(config)]
+    process = await trio.lowlevel.open_process(words, stdout=subprocess.PIPE)
+    try:
+        with trio.fail_after(20):
+            assert (await process.stdout.receive_some()).startswith(b"http://127.0.0.1:")
+            assert config.stat().st_mode & 0o777 == 0o600
+            environment = {"KUBECONFIG": str(config), "HOME": str(tmp_path)}
+            done = await trio.run_process([kubectl_path, "get", "ns", "default"], capture_stdout=True, env=environment)
+            assert b"Active" in done.stdout
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        process.kill()
+        await process.wait()
+        await process.stdout.aclose()

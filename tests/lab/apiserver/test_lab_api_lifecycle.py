@@ -134,6 +134,36 @@ async def test_a_changed_definition_takes_effect(client, widget, widget_crd):
     await client.ok("POST", client.widgets, widget(mode="huge"))
 
 
+async def test_an_object_is_read_in_every_served_version(client, widget, widget_crd):
+    """Versions of a definition differ in name alone; each object is readable and watchable in all of them."""
+    versions = widget_crd["spec"]["versions"]
+    versions.append({**versions[0], "name": "v1beta1", "storage": False, "deprecated": True})
+    await client.merge(f"{client.crds}/widgets.example.io", {"spec": {"versions": versions}})
+    await client.ok("POST", client.widgets, widget())
+    old = client.widgets.replace("/v1/", "/v1beta1/")
+    reply = await client("GET", f"{old}/a")
+    assert reply.body["apiVersion"] == "example.io/v1beta1"
+    assert "deprecated" in reply.headers["Warning"][0]
+    assert (await client.ok("GET", old))["items"][0]["apiVersion"] == "example.io/v1beta1"
+    async with await client.watch(old) as watching:
+        assert (await watching.next())["object"]["apiVersion"] == "example.io/v1beta1"
+    changed = {**reply.body, "spec": {"size": 8}}
+    await client.ok("PUT", f"{old}/a", changed)
+    assert (await client.ok("GET", f"{client.widgets}/a"))["spec"]["size"] == 8
+
+
+async def test_names_in_use_are_not_taken_over(client, widget_crd):
+    """A definition whose kind another one holds is not established and serves nothing."""
+    widget_crd["metadata"]["name"] = "gizmos.example.io"
+    widget_crd["spec"]["names"]["plural"] = "gizmos"
+    await client.ok("POST", client.crds, widget_crd)
+    crd = await client.ok("GET", f"{client.crds}/gizmos.example.io")
+    assert {c["type"]: c["status"] for c in crd["status"]["conditions"]}["Established"] == "False"
+    await client.refused(404, "GET", client.widgets.replace("widgets", "gizmos"))
+    await client.ok("DELETE", f"{client.crds}/gizmos.example.io")
+    await client.refused(404, "GET", f"{client.crds}/gizmos.example.io")
+
+
 async def test_an_unbound_pod_goes_at_once_a_bound_one_waits_for_its_kubelet(client, pod):
     """A bound pod gets its grace period and goes when its kubelet deletes it with grace 0."""
     made = await client.ok("POST", client.pods, pod("p"))

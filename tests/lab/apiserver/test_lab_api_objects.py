@@ -84,6 +84,7 @@ async def test_a_dry_run_changes_nothing(client, widget):
     await client.ok("POST", client.widgets, widget())
     assert (await client.merge(f"{client.widgets}/a", {"spec": {"size": 9}}, dryRun="All"))["spec"]["size"] == 9
     await client.ok("DELETE", f"{client.widgets}/a", dryRun="All")
+    await client.ok("DELETE", f"{client.widgets}/a", {"dryRun": ["All"]})
     assert (await client.ok("GET", f"{client.widgets}/a"))["spec"]["size"] == 3
 
 

@@ -148,6 +148,17 @@ async def test_ordinary_writes_take_over_the_fields_they_change(client, widget):
     await client.refused(409, "PATCH", path, widget(size=3), kind=patch.APPLY_PATCH, fieldManager="one")
 
 
+async def test_status_is_applied_apart(client, widget):
+    """Applying to the status subresource sets and owns status alone."""
+    path = f"{client.widgets}/a"
+    await client.apply(path, widget(), "one")
+    after = await client.apply(f"{path}/status", {**widget(size=9), "status": {"phase": "x"}}, "two")
+    assert after["spec"]["size"] == 3
+    assert after["status"] == {"phase": "x"}
+    owned = {m["manager"]: m for m in after["metadata"]["managedFields"]}
+    assert owned["two"]["fieldsV1"] == {"f:status": {"f:phase": {}}}
+
+
 async def test_apply_needs_a_manager(client, widget):
     """Server-side apply without fieldManager is refused."""
     await client.refused(400, "PATCH", f"{client.widgets}/a", widget(), kind=patch.APPLY_PATCH)

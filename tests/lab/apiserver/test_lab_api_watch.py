@@ -11,6 +11,22 @@ async def _labelled(client, widget, *pairs):
         await client.ok("POST", client.widgets, body)
 
 
+async def test_events_are_one_set_under_two_groups(client):
+    """An event posted to events.k8s.io is read as a core event, and the reverse, with each group's field names."""
+    new = "/apis/events.k8s.io/v1/namespaces/default/events"
+    about = {"kind": "Widget", "name": "a", "namespace": "default"}
+    body = {"metadata": {"name": "e"}, "regarding": about, "note": "hello", "eventTime": "2026-01-01T00:00:00.000000Z"}
+    body |= {"reason": "Made", "type": "Normal", "action": "Make", "reportingController": "me"}
+    made = await client.ok("POST", new, body)
+    assert made["apiVersion"] == "events.k8s.io/v1"
+    core = await client.ok("GET", "/api/v1/namespaces/default/events", fieldSelector="involvedObject.name=a")
+    assert core["items"][0]["message"] == "hello"
+    assert core["items"][0]["reportingComponent"] == "me"
+    (same,) = (await client.ok("GET", new, fieldSelector="regarding.name=a"))["items"]
+    assert same["note"] == "hello"
+    assert same["metadata"]["uid"] == made["metadata"]["uid"]
+
+
 @pytest.mark.parametrize(
     ("selector", "names"),
     [
