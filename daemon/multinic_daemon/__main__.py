@@ -14,6 +14,7 @@ from multinic_core.model import SYSTEM_NAMESPACE
 from multinic_daemon.logs import LEVELS, start_logging
 
 RUN_DIR = Path("/run/multinic")
+IPROUTE2_DIR = Path("/etc/iproute2")
 
 
 @click.group(invoke_without_command=True)
@@ -40,6 +41,13 @@ RUN_DIR = Path("/run/multinic")
     show_default=True,
     help="Namespace of this node's Lease.  [env: OPERATOR_NAMESPACE]",
 )
+@click.option(
+    "--iproute2-dir",
+    envvar="MULTINIC_IPROUTE2_DIR",
+    default=str(IPROUTE2_DIR),
+    show_default=True,
+    help='Where iproute2 reads names of routing tables; "" leaves them unnamed.  [env: MULTINIC_IPROUTE2_DIR]',
+)
 @click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info", show_default=True)
 @click.pass_context
 def main(
@@ -49,6 +57,7 @@ def main(
     socket: Path | None,
     kubeconfig: str | None,
     namespace: str,
+    iproute2_dir: str,
     log_level: str,
 ) -> None:
     """Run the node half of multinic: find NICs, keep host routes, attach pods."""
@@ -62,7 +71,14 @@ def main(
     from multinic_daemon.server import SocketInUseError
     from multinic_daemon.service import Settings, run_daemon
 
-    settings = Settings(node, run_dir, socket or run_dir / "cni.sock", kubeconfig or None, namespace)
+    settings = Settings(
+        node=node,
+        run_dir=run_dir,
+        socket=socket or run_dir / "cni.sock",
+        kubeconfig=kubeconfig or None,
+        namespace=namespace,
+        iproute2=Path(iproute2_dir) if iproute2_dir else None,
+    )
     try:
         trio.run(run_daemon, settings)
     except (MultinicError, SocketInUseError, BaseExceptionGroup) as error:

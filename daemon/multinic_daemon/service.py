@@ -21,6 +21,7 @@ from multinic_daemon.lease import serve_lease
 from multinic_daemon.publish import serve_publishing
 from multinic_daemon.recovery import recover
 from multinic_daemon.report import Reporter
+from multinic_daemon.routes import serve_routes
 from multinic_daemon.server import serve_socket
 from multinic_daemon.tombstones import FOLDER, replay
 
@@ -38,6 +39,8 @@ class Settings:
     """None: the pod's service account."""
     namespace: str
     """Of this node's Lease."""
+    iproute2: Path | None
+    """Folder in which iproute2 is told the names of our routing tables; None: they stay numbers."""
 
 
 async def run_daemon(settings: Settings) -> None:
@@ -75,6 +78,8 @@ async def run_daemon(settings: Settings) -> None:
             honour = partial(_honour_tombstones, engine, settings.socket.parent / FOLDER)
             await nursery.start(partial(serve_socket, settings.socket, handler(engine), before_accept=honour))
             await nursery.start(serve_publishing, settings.node, kubernetes, discovery)
+            keep_routes = partial(serve_routes, settings.node, kubernetes, reporter.set_route)
+            await nursery.start(partial(keep_routes, iproute2=settings.iproute2))
             await nursery.start(partial(serve_lease, kubernetes, settings.node, reporter, namespace=settings.namespace))
             log.info("daemon started", extra={"node": settings.node, "version": reporter.report().version})
     finally:

@@ -72,7 +72,16 @@ class Machine:
         """Start the daemon and wait until it listens."""
         (self.run_dir / "cni.sock").unlink(missing_ok=True)  # what a killed daemon left does not count as listening
         command = ["ip", "netns", "exec", self.node, sys.executable, "-m", "multinic_daemon", "--node", NODE]
-        command += ["--run-dir", str(self.run_dir), "--kubeconfig", str(self.kubeconfig), "--log-level", "debug"]
+        command += [
+            "--run-dir",
+            str(self.run_dir),
+            "--kubeconfig",
+            str(self.kubeconfig),
+            "--log-level",
+            "debug",
+            "--iproute2-dir",
+            "",
+        ]
         self.daemon = spawn(command, self.log, MULTINIC_CRASH_AT=crash_at)
 
         def listening() -> bool:
@@ -143,7 +152,7 @@ def spawn(command: list[str], log: Path, **variables: str) -> subprocess.Popen[b
 async def until(true: Callable[[], bool]) -> None:
     """Poll until it is so, for a bounded time."""
     with trio.fail_after(LIMIT_SECONDS):
-        while not true():  # noqa: ASYNC110  # another process has no event to wait for
+        while not true():  # another process has no event to wait for
             await trio.sleep(0.02)
 
 
