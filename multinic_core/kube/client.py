@@ -91,9 +91,6 @@ class Client:
         """
         return LineStream(f"GET {path}", lambda: self._send("GET", path, query, READ_SECONDS), silence_seconds)
 
-    def close(self) -> None:
-        self._api.close()  # type: ignore[no-untyped-call]
-
     def _send(
         self,
         method: str,
