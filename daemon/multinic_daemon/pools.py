@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_interface, ip_network
 
 from multinic_core.addressing import covers
@@ -36,22 +37,25 @@ def join_pools(objects: Iterable[IPPool], journal: Journal) -> tuple[Pool, ...]:
 
 def _join(pool: IPPool, journal: Journal) -> Pool:
     spec = pool.spec
-    network: IPNetwork = ip_network(spec.pod_cidr)
-    block: IPNetwork = ip_network(spec.vlan_cidr)
-    if not covers(block, network):
-        raise ValueError(f"podCIDR {spec.pod_cidr!r} is not within vlanCIDR {spec.vlan_cidr!r}")
-    taken = [*spec.excludes, *(allocation.address for allocation in spec.allocations)]
+    taken = (*spec.excludes, *(allocation.address for allocation in spec.allocations))
+    network, prefix_length, excludes = _read(spec.pod_cidr, spec.vlan_cidr, taken)
     return Pool(
         name=pool.name,
         network=network,
-        prefix_length=block.prefixlen,
+        prefix_length=prefix_length,
         parent=spec.interface_name,
-        excludes=tuple(_network(text) for text in taken),
+        excludes=excludes,
         held=journal.held(pool.name),
         cursor=journal.cursor(pool.name),
     )
 
 
-def _network(text: str) -> IPNetwork:
-    """A network, or an address as a network of one."""
-    return ip_interface(text).network
+@lru_cache(maxsize=1024)
+def _read(pod_cidr: str, vlan_cidr: str, taken: tuple[str, ...]) -> tuple[IPNetwork, int, tuple[IPNetwork, ...]]:
+    """The pool's network, the prefix length of its block, and what is never given; kept, as pods ask for it again."""
+    network: IPNetwork = ip_network(pod_cidr)
+    block: IPNetwork = ip_network(vlan_cidr)
+    if not covers(block, network):
+        raise ValueError(f"podCIDR {pod_cidr!r} is not within vlanCIDR {vlan_cidr!r}")
+    # An address without a prefix length is a network of one.
+    return network, block.prefixlen, tuple(ip_interface(text).network for text in taken)

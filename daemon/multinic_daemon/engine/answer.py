@@ -56,4 +56,4 @@ def decode_result(text: str) -> Result:
 
 def print_result(result: Result, version: str) -> bytes:
     """What the executable prints."""
-    return json.dumps(result.to_json(version), indent=2).encode() + b"\n"
+    return json.dumps(result.to_json(version)).encode() + b"\n"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from multinic_core.errors import ConfigError, MultinicError, PluginError, UnsupportedFieldError
 from multinic_core.hookspecs import MainPlugin
-from multinic_core.plan import AddAddress, AddRoute, AttachmentRequest, CreateLink, LinkRequest, NodeView, Plan
+from multinic_core.plan import (
+    AddAddress,
+    AddRoute,
+    AttachmentRequest,
+    CreateLink,
+    IPInterface,
+    LinkRequest,
+    NodeView,
+    Plan,
+)
 from multinic_core.registry import Registry
 
 
@@ -56,13 +66,17 @@ def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkReques
         return f"planned links {created!r}, expected {wanted!r}"
     if foreign := sorted({step.link_kind for step in plan.links} - plugin.link_kinds):
         return f"planned links of kind {foreign!r}, expected {sorted(plugin.link_kinds)!r}"
-    given = [(step.ifname, str(step.address)) for step in plan.addresses]
-    held = [(link.ifname, str(address)) for link in links for address in link.addresses]
-    if sorted(given) != sorted(held):
-        return f"planned addresses {given!r}, expected {held!r}"
+    given = Counter((step.ifname, step.address) for step in plan.addresses)
+    held = Counter((link.ifname, address) for link in links for address in link.addresses)
+    if given != held:
+        return f"planned addresses {_text(given)!r}, expected {_text(held)!r}"
     if odd := [step for step in plan.steps if not isinstance(step, CreateLink | AddAddress | AddRoute)]:
         return f"planned {odd[0]!r}, expected CreateLink, AddAddress or AddRoute"
     return ""
+
+
+def _text(addresses: Iterable[tuple[str, IPInterface]]) -> list[str]:
+    return [f"{address} on {ifname}" for ifname, address in addresses]
 
 
 def pod_routes(ipam: Mapping[str, Any], links: Sequence[LinkRequest]) -> tuple[AddRoute, ...]:
