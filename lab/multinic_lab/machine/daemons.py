@@ -20,6 +20,7 @@ from multinic_core.errors import ConfigError, DaemonUnavailableError
 from multinic_lab.machine import netns
 from multinic_lab.machine.launching import LaunchedProcess, Launcher
 from multinic_lab.machine.layout import Layout
+from multinic_lab.provision import tools
 
 logger = logging.getLogger(__name__)
 PROGRAM = "multinic-daemon"
@@ -75,7 +76,9 @@ class Daemon:
         run_dir, layout = self._layout.run_dir(self.node), self._layout
         argv = ["--node", self.node, "--run-dir", str(run_dir), "--socket", str(layout.socket(self.node))]
         argv += ["--kubeconfig", str(layout.node_kubeconfig), "--log-level", self._log_level]
-        env = dict(os.environ) | {"K8S_NODENAME": self.node, "KUBECONFIG": str(layout.node_kubeconfig)}
+        env = tools.environment() | {"K8S_NODENAME": self.node, "KUBECONFIG": str(layout.node_kubeconfig)}
+        # The machine's own /etc/iproute2 stays as it is.
+        env["MULTINIC_IPROUTE2_DIR"] = str(layout.iproute2_dir(self.node))
         return await self._launcher.start(
             PROGRAM,
             argv,

@@ -37,7 +37,7 @@ MAX_DATAGRAM = 1 << 17
 END_SECONDS = 5.0
 """What children get between SIGTERM and SIGKILL when the agent has died."""
 _PR_SET_NAME = 15
-PRELOAD = ("multinic_core.kube", "multinic_daemon.__main__")
+PRELOAD = ("multinic_core.kube.api", "multinic_core.registry", "multinic_daemon.__main__", "multinic_daemon.service")
 
 
 def preload() -> None:

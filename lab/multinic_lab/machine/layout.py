@@ -6,6 +6,7 @@
     NODE/run/    the daemon's run directory: socket, journal, tombstones
     NODE/bin/    the CNI executables
     NODE/log/    daemon.log and the output of containers
+    NODE/iproute2/  where the daemon names its routing tables
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ class Layout:
     def log_dir(self, node: str) -> Path:
         return self.folder / node / "log"
 
+    def iproute2_dir(self, node: str) -> Path:
+        return self.folder / node / "iproute2"
+
 
 def claim(layout: Layout, nodes: Iterable[str]) -> None:
     """Make the lab's folder, after removing what a killed lab of the same prefix left.
@@ -88,7 +92,8 @@ def claim(layout: Layout, nodes: Iterable[str]) -> None:
     netns.mount("multinic-lab", layout.folder, "tmpfs", netns.MS_NOSUID | netns.MS_NODEV, "mode=0755")
     (layout.folder / "agent.pid").write_text(str(os.getpid()))
     for node in nodes:
-        for folder in (layout.run_dir(node), layout.bin_dir(node), layout.log_dir(node)):
+        names = layout.iproute2_dir(node) / "rt_tables.d"
+        for folder in (layout.run_dir(node), layout.bin_dir(node), layout.log_dir(node), names):
             folder.mkdir(mode=0o755, parents=True)
 
 
