@@ -77,3 +77,15 @@ def test_without_a_usual_interpreter_the_base_of_this_environment_is_used(monkey
     """Not the virtual environment's link: finding the environment again would cost at every start."""
     monkeypatch.setattr(module, "USUAL", Path(usual))
     assert choose_interpreter() == Path(sys._base_executable)
+
+
+def test_an_interpreter_that_does_not_run_here_gets_the_source_alone(tmp_path):
+    """An image can install for its host, whose interpreter it does not have."""
+    for interpreter in ("/nonexistent/python3", "/bin/false"):
+        text = render("multi-nic", Path("/run/x.sock"), Path(interpreter)).decode()
+        assert 'COMPILED = ""' in text
+        path = tmp_path / "multi-nic"
+        path.write_text(text.replace(interpreter, sys.executable, 1))
+        path.chmod(0o755)
+        done = subprocess.run([path], env={"CNI_COMMAND": "VERSION"}, input=b"{}", capture_output=True, check=False)
+        assert (done.returncode, b"supportedVersions" in done.stdout) == (0, True)
