@@ -160,7 +160,7 @@ class Controllers:
                     self._delete((group, plural, *key), "Background")
             left = left or next(iter(islice(collection.keys(place[3]), 1)), None) is not None
         if not left:
-            self._rest.edit(place, lambda obj: obj["spec"].update(finalizers=[]))
+            self._rest.edit(place, lambda obj: obj.update(spec={"finalizers": []}))
 
     # Definitions
 

@@ -157,7 +157,7 @@ class Rest:
         meta = obj["metadata"]
         waits = meta.get("finalizers") or meta.get("deletionGracePeriodSeconds")
         if place[:2] == ("", "namespaces"):
-            waits = waits or obj["spec"].get("finalizers")
+            waits = waits or (obj.get("spec") or {}).get("finalizers")
         record = self.store.put(place[0], place[1], obj)
         if "deletionTimestamp" in meta and not waits:
             record = self.store.remove(place)

@@ -87,10 +87,10 @@ def check(target: Target, old: Json | None, obj: Json, revision: int) -> None:
     if not found and target.builtin:
         strategy.fill(group, plural, obj)
         found += strategy.check(group, plural, obj)
-        if old is None:
-            strategy.born(group, plural, obj, revision)
-        else:
+        if not found and old is not None:
             found += strategy.check_update(group, plural, old, obj)
+        elif not found:
+            strategy.born(group, plural, obj, revision)
     if not found and not target.builtin:
         found = cel.check(obj, old, target.schema)
     if old is not None and "deletionTimestamp" in old["metadata"]:
@@ -118,6 +118,8 @@ def split(target: Target, old: Json, new: Json) -> Json:
         if "status" in new:
             kept["status"] = new["status"]
         return kept
+    if target.place[:2] == ("", "namespaces") and target.subresource != "finalize":
+        new["spec"] = clone(old["spec"])
     if target.version.status and target.subresource != "finalize":
         new.pop("status", None)
         if "status" in old:
