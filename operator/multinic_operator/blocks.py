@@ -155,7 +155,8 @@ class _Work:
         self.problems: list[str] = []
         self.entries: dict[IPNetwork, _Entry] = {}
         wanted = set(request.master_nets)
-        self.nics = [nic for nic in nics if not wanted or nic.network in wanted]
+        ordered = sorted(nics, key=lambda nic: (nic.host, nic.ifname))
+        self.nics = [nic for nic in ordered if not wanted or nic.network in wanted]
         self.merged = _merged(request.excludes)
         self.nic_addresses = [ip_network(nic.address) for nic in nics if nic.address] if request.subnet is None else []
         self.remembered: dict[str, Counter[int]] = defaultdict(Counter)

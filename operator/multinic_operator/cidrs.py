@@ -8,6 +8,7 @@ from multinic_core.errors import ApiError
 from multinic_core.model import CIDR, CIDRS, CIDRSpec, IPPool, MultiNicNetwork, ObjectMeta
 from multinic_operator.blocks import BlockRequest, Computed, compute_blocks, host_nics
 from multinic_operator.ownership import owner_reference, with_owner
+from multinic_operator.recall import recall_blocks
 from multinic_operator.validation import renumbering
 from multinic_operator.world import World
 
@@ -39,9 +40,13 @@ async def write_cidr(
         usable = recorded if recorded is not None and not (anew and renumbering(recorded, request)) else None
         return compute_blocks(request, nics, nodes, usable)
 
+    def begin() -> Computed:
+        pools = [pool for pool in world.pools.list() if pool.spec.net_attach_def == network.name]
+        return compute_blocks(request, nics, nodes, recall_blocks(request, pools, nics))
+
     known = world.cidrs.get(network.name)
     if known is None:
-        computed = compute(None)
+        computed = begin()
         body = CIDR(metadata=ObjectMeta(name=network.name, owner_references=[owner]), spec=computed.spec)
         try:
             made = await world.kube.create(CIDRS, body)

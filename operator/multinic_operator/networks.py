@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from multinic_core.errors import ConfigError
+from multinic_core.errors import ApiError, ConfigError
 from multinic_core.model import (
     ATTACHMENT_DEFINITIONS,
     CIDR,
@@ -34,6 +34,22 @@ logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 1.0
 """While an object of ours is on its way out and its place is needed."""
+NOT_BY_WAITING = frozenset({400, 403, 404, 405, 422})
+"""Answers of the API that a person must see, as trying again alone will hardly change them."""
+
+
+def failed(network: MultiNicNetwork, error: ConfigError | ApiError, recorded: CIDR | None) -> Outcome:
+    """The outcome of a reconcile that changed nothing or stopped halfway; what is recorded goes on to be served."""
+    problems = tuple(error.problems) if isinstance(error, ConfigError) else (str(error),)
+    mode = recorded.spec.config.vlan_mode if recorded else None
+    return Outcome(
+        network.metadata.generation,
+        problems,
+        error.reason,
+        cidr=recorded,
+        needs_blocks=recorded is not None,
+        l3=mode in ("l3", "l3s") and bool(network.spec.multi_nic_ipam),
+    )
 
 
 class Networks:
@@ -69,13 +85,15 @@ class Networks:
         try:
             intent, anew = await self._decide(network, recorded)
         except ConfigError as error:
-            self._conclude(
-                network,
-                Outcome(network.metadata.generation, tuple(error.problems), error.reason, cidr=recorded),
-            )
+            self._conclude(network, failed(network, error, recorded))
             return None
         network = await self._hold(network)
-        await self._build(network, intent, anew)
+        try:
+            await self._build(network, intent, anew)
+        except ApiError as error:
+            if error.status in NOT_BY_WAITING:
+                self._conclude(network, failed(network, error, recorded))
+            raise
         return None
 
     async def _decide(self, network: MultiNicNetwork, recorded: CIDR | None) -> tuple[Intent, bool]:

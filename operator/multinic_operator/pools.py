@@ -88,7 +88,7 @@ def difference(found: IPPool, wanted: IPPool) -> dict[str, object]:
     return patch
 
 
-async def each(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
+async def each(jobs: Iterable[Callable[[], Awaitable[object]]]) -> None:
     """Run all jobs, some at once.
 
     Raises:
@@ -97,7 +97,7 @@ async def each(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
     limiter = trio.CapacityLimiter(WRITES_AT_ONCE)
     errors: list[ApiError] = []
 
-    async def run(job: Callable[[], Awaitable[None]]) -> None:
+    async def run(job: Callable[[], Awaitable[object]]) -> None:
         async with limiter:
             try:
                 await job()
@@ -121,11 +121,15 @@ async def write_pools(world: World, network: MultiNicNetwork, request: BlockRequ
     nodes = world.node_names()
     found = {pool.name: pool for pool in world.pools.list() if pool.spec.net_attach_def == network.name}
     kept: list[str] = []
-    jobs: list[Callable[[], Awaitable[None]]] = []
+    jobs: list[Callable[[], Awaitable[object]]] = []
     for name, pool in wanted.items():
-        known = found.get(name) or world.pools.get(name)
+        known = found.get(name)
         if known is None:
             jobs.append(partial(_create, world, pool))
+        elif known.metadata.deletion_timestamp is not None:
+            continue  # when it has gone, its event brings us back here
+        elif known.spec.host_name != pool.spec.host_name:
+            jobs.append(partial(_hand_over, world, known, pool, known.spec.host_name in nodes, kept))
         elif patch := difference(known, pool):
             jobs.append(partial(_patch, world, name, patch))
     for name, pool in sorted(found.items()):
@@ -141,7 +145,10 @@ async def _create(world: World, pool: IPPool) -> None:
     except ApiError as error:
         if error.api_reason != "AlreadyExists":
             raise
-        if patch := difference(await world.kube.get(IPPOOLS, pool.name), pool):
+        there = await world.kube.get(IPPOOLS, pool.name)
+        # One that is going, or another node's, comes up again with the event that the store has yet to see.
+        same = there.metadata.deletion_timestamp is None and there.spec.host_name == pool.spec.host_name
+        if same and (patch := difference(there, pool)):
             await _patch(world, pool.name, patch)
     else:
         logger.debug("pool made", extra={"pool": pool.name, "node": pool.spec.host_name})
@@ -152,18 +159,31 @@ async def _patch(world: World, name: str, patch: dict[str, object]) -> None:
     logger.info("pool changed", extra={"pool": name})
 
 
-async def _retire(world: World, pool: IPPool, node_exists: bool, kept: list[str]) -> None:
-    """Delete a pool without a block, unless its node is there and pods hold its addresses; looks at it afresh first."""
+async def _hand_over(world: World, found: IPPool, pool: IPPool, node_exists: bool, kept: list[str]) -> None:
+    """Replace the pool of another node, so that nobody takes that node's allocations for the new one's."""
+    if await _retire(world, found, node_exists, kept):
+        await _create(world, pool)
+
+
+async def _retire(world: World, pool: IPPool, node_exists: bool, kept: list[str]) -> bool:
+    """Delete a pool whose node has no such block any more, unless that node is there and pods hold its addresses.
+
+    Looks at it afresh first. Gives whether it is on its way out.
+    """
     try:
         fresh = await world.kube.get(IPPOOLS, pool.name)
     except ApiError as error:
         if error.status == 404:
-            return
+            return True
         raise
     if fresh.spec.allocations and node_exists:
         held = len(fresh.spec.allocations)
-        kept.append(f"IPPool {pool.name!r} has no block any more and is kept: {held} of its addresses are in use")
-        return
+        kept.append(
+            f"IPPool {pool.name!r} has no block on node {pool.spec.host_name!r} any more and is kept:"
+            f" {held} of its addresses are in use"
+        )
+        return False
     if fresh.metadata.deletion_timestamp is None:
         await world.kube.delete(IPPOOLS, pool.name, uid=fresh.metadata.uid)
         logger.info("pool deleted", extra={"pool": pool.name, "node": pool.spec.host_name})
+    return True

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import trio
 
-from multinic_core.model import CIDRS, IPPOOLS, SYSTEM_NAMESPACE, IPPool, KubeObject
+from multinic_core.model import CIDRS, IPPOOLS, SYSTEM_NAMESPACE, IPPool, KubeObject, MultiNicNetwork
 from multinic_core.ports import Key, Kubernetes, Store
 from multinic_core.registry import Registry
 from multinic_operator.daemons import Daemons
@@ -55,6 +55,12 @@ def on_change(store: Store[M], digest: Callable[[M], Hashable], tell: Callable[[
     store.subscribe(changed)
 
 
+def network_digest(network: MultiNicNetwork) -> Hashable:
+    """What a person or a finalizer changes in a network; not its status, which is ours."""
+    metadata = network.metadata
+    return metadata.uid, metadata.generation, metadata.deletion_timestamp, tuple(metadata.finalizers or ())
+
+
 def pool_digest(pool: IPPool) -> Hashable:
     """What the operator cares for in a pool: all but which addresses are held."""
     spec = pool.spec.model_copy(update={"allocations": []}).model_dump_json()
@@ -80,13 +86,13 @@ class Operator:
         self._hosts = Controller("hosts", Hosts(world).reconcile)
         self._legacy = Controller("legacy finalizers", LegacyFinalizers(world).reconcile)
         self._system = Controller("system namespace", SystemNamespace(world).reconcile)
-        self._claims: dict[str, tuple[object, ...]] = {}
         self.controllers = (self._system, self._legacy, self._hosts, self._networks, self._statuses)
 
     def subscribe(self) -> None:
         """Turn changes into keys; what is there already is announced at once."""
         world = self.world
-        world.networks.subscribe(lambda key: self._network_changed(key.name))
+        world.networks.subscribe(lambda key: self._statuses.queue.add(key.name, GATHER_SECONDS))
+        on_change(world.networks, network_digest, lambda key, _: self._network_changed(key.name))
         on_change(world.hosts, lambda h: h.model_dump_json(), lambda key, _: self._host_changed(key.name))
         on_change(world.nodes, lambda node: node.metadata.uid, lambda key, _: self._host_changed(key.name))
         on_change(world.namespaces, lambda n: n.status.phase, lambda key, _: self._namespace_changed(key.name))
@@ -105,17 +111,8 @@ class Operator:
             self._networks.queue.add(network.name, GATHER_SECONDS)
 
     def _network_changed(self, name: str) -> None:
-        # A subnet that comes, changes or goes may concern every other network.
         self._networks.queue.add(name)
-        self._statuses.queue.add(name, GATHER_SECONDS)
-        self._touch_others(name)
-
-    def _touch_others(self, name: str) -> None:
-        network = self.world.networks.get(name)
-        claim = None if network is None else (network.metadata.generation, network.metadata.deletion_timestamp)
-        if self._claims.get(name, ()) != (claim,):
-            self._claims[name] = (claim,)
-            self._touch_all()
+        self._touch_all()  # a subnet that comes, changes or goes may concern every other network
 
     def _host_changed(self, name: str) -> None:
         self._hosts.queue.add(name)

@@ -34,7 +34,7 @@ class Outcome:
     """``metadata.generation`` of the network that it speaks of."""
     problems: tuple[str, ...] = ()
     reason: str = "Configured"
-    """Condition reason: ``InvalidConfiguration`` when nothing was done, ``Incomplete`` when a part could not be."""
+    """Condition reason: ``Incomplete`` when a part could not be done, else that of the error that stopped it all."""
     notes: tuple[str, ...] = ()
     """What a person should know and that stops nothing."""
     cidr: CIDR | None = None
@@ -121,7 +121,7 @@ def _conditions(
             routes.message,
         ),
     ]
-    if outcome.problems and outcome.cidr is None and outcome.needs_blocks:
+    if outcome.problems and outcome.cidr is None and outcome.reason != "Incomplete":
         parts[2] = condition("RoutesReady", "Unknown", "NotConfigured", "")
     worst = next((p for p in (parts[1], parts[0], parts[2]) if p.status == "False"), None)
     worst = worst or next((p for p in parts if p.status != "True"), None)

@@ -147,6 +147,11 @@ def _blocks(
     except ConfigError as error:
         problems.extend(error.problems)
         return None
+    if settings.is_l3 and not subnet:
+        problems.append(
+            f"spec.subnet: found '', expected a subnet, as host routes of spec.ipam.vlanMode {settings.vlan_mode!r}"
+            " tell pods' traffic by it"
+        )
     allowed = 1 << settings.interface_block
     if subnet and len(master_nets) > allowed:
         problems.append(

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from multinic_core import NetworkConfig, Registry
 from multinic_core.errors import ConfigError
 from multinic_core.model import (
+    ATTACHMENT_DEFINITIONS,
     CIDRS,
     HOST_INTERFACES,
     IPPOOLS,
@@ -78,15 +79,15 @@ class Cluster:
     kube: FakeKubernetes = field(default_factory=FakeKubernetes)
     registry: Registry = field(default_factory=Registry)
     renewals: int = 0
+    reports: dict[str, DaemonReport | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.registry.main_plugins.objects["ipvlan"] = StandIn()
         self.registry.strategies.objects["none"] = Everything()
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=trio.current_time() - self.zero)
-
-    zero: float = 0.0
+        """Wall clock that runs with the virtual one."""
+        return START + timedelta(seconds=trio.current_time())
 
     def operator(self) -> Operator:
         return Operator(World.watch(self.kube, self.registry, now=self.now))
@@ -161,7 +162,9 @@ class Cluster:
         await self.renew(node, DaemonReport(version="1", routes={network: route}))
 
     async def renew(self, node: str, report: DaemonReport | None = None) -> None:
+        """The daemon renews its Lease, with this report or the one it gave last."""
         self.renewals += 1
+        report = self.reports[node] = report or self.reports.get(node)
         metadata: dict[str, Any] = {"labels": {NODE_LABEL: node}}
         if report is not None:
             metadata["annotations"] = {REPORT_ANNOTATION: report.model_dump_json(by_alias=True)}
@@ -177,15 +180,13 @@ class Cluster:
         return {p.name: p for p in self.kube.store(IPPOOLS).list() if p.spec.net_attach_def == network}
 
     def state(self) -> Any:
-        """All objects, without what differs from run to run: uids, versions, times, Event names.
-
-        Read from the fake's inside, as no method of the port gives everything there is.
-        """
+        """All objects but Events (best effort), without what differs from run to run: uids, versions, times."""
+        kinds = (NETWORKS, CIDRS, IPPOOLS, ATTACHMENT_DEFINITIONS, HOST_INTERFACES, NODES, NAMESPACES)
         return scrubbed(
             {
-                f"{resource.plural}/{key.namespace}/{key.name if resource.plural != 'events' else raw['message']}": raw
-                for resource, table in self.kube._objects._tables.values()
-                for key, raw in table.items()
+                f"{resource.plural}/{item.namespace}/{item.name}": self.kube.raw(resource, item.name, item.namespace)
+                for resource in kinds
+                for item in self.kube.store(resource).list()
             }
         )
 
@@ -198,18 +199,12 @@ VOLATILE = {
     "observedGeneration",
     "lastSyncTime",
     "lastTransitionTime",
-    "firstTimestamp",
-    "lastTimestamp",
 }
 
 
 def scrubbed(value: Any) -> Any:
     if isinstance(value, dict):
-        events = value.get("kind") == "Event"
-        cleaned = {k: scrubbed(v) for k, v in value.items() if k not in VOLATILE}
-        if events:
-            cleaned["metadata"] = {}
-        return cleaned
+        return {k: scrubbed(v) for k, v in value.items() if k not in VOLATILE}
     return [scrubbed(item) for item in value] if isinstance(value, list) else value
 
 
@@ -253,6 +248,18 @@ def cluster() -> Cluster:
     cluster = Cluster()
     cluster.namespace("default")
     return cluster
+
+
+@pytest.fixture
+def cluster_maker() -> Any:
+    """Makes clusters like :func:`cluster`."""
+
+    def make() -> Cluster:
+        made = Cluster()
+        made.namespace("default")
+        return made
+
+    return make
 
 
 @pytest.fixture

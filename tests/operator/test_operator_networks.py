@@ -275,7 +275,10 @@ async def test_a_pool_that_lost_its_block_stays_while_addresses_are_held(cluster
         assert "net-192.168.65.0-24" in cluster.pools()
         configured = next(c for c in (await cluster.status()).conditions if c.type == "Configured")
         assert configured.status == "True"
-        assert "'net-192.168.65.0-24' has no block any more and is kept: 1 of its addresses" in configured.message
+        assert (
+            "'net-192.168.65.0-24' has no block on node 'node-2' any more and is kept: 1 of its addresses"
+            in configured.message
+        )
         await cluster.kube.patch(IPPOOLS, "net-192.168.65.0-24", {"spec": {"allocations": []}})
         await cluster.quiet()
     assert "net-192.168.65.0-24" not in cluster.pools()
