@@ -7,13 +7,13 @@ fetched once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
 from multinic_core.errors import ApiError, ConfigError, DaemonUnavailableError
 from multinic_core.model import CIDR, CIDRS, HOSTNAME_LABEL, IPPOOLS, NETWORKS, IPPool, MultiNicNetwork
-from multinic_core.ports import Key, Kubernetes
+from multinic_core.ports import Key, Kubernetes, Store
 
 SYNC_SECONDS = 15.0
 """How long a call waits for the first complete lists."""
@@ -41,7 +41,7 @@ class ClusterView(Protocol):
         """The network of this name.
 
         Raises:
-            ConfigError: there is none, or it does not fit its schema.
+            ConfigError: there is none, it does not fit its schema, or it is being deleted.
             DaemonUnavailableError: it is not known and the API cannot be asked.
         """
         ...
@@ -72,42 +72,52 @@ class Cluster:
         self._networks = kubernetes.store(NETWORKS)
         self._pools = kubernetes.store(IPPOOLS, label_selector=f"{HOSTNAME_LABEL}={node}")
         self._cidrs = kubernetes.store(CIDRS)
+        self._stores: dict[str, Store[Any]] = {
+            NETWORKS.plural: self._networks,
+            IPPOOLS.plural: self._pools,
+            CIDRS.plural: self._cidrs,
+        }
         self._changed = trio.Event()
         self._pools.subscribe(self._announce)
 
     @property
     def synced(self) -> bool:
-        return self._networks.synced and self._pools.synced and self._cidrs.synced
+        return all(store.synced for store in self._stores.values())
 
     async def ready(self) -> None:
         if self.synced:
             return
         with trio.move_on_after(SYNC_SECONDS):
-            for store in (self._networks, self._pools, self._cidrs):
+            for store in self._stores.values():
                 await store.wait_synced()
             return
+        missing = [kind for kind, store in self._stores.items() if not store.synced]
         raise DaemonUnavailableError(
-            f"daemon of node {self._node!r}: the Kubernetes API has not answered since it started; try again later"
+            f"daemon of node {self._node!r}: the Kubernetes API has not listed {', '.join(missing)} since it started;"
+            " try again later"
         )
 
     async def network(self, name: str) -> MultiNicNetwork:
-        if network := self._networks.get(name):
-            return network
-        if reason := self._networks.invalid.get(Key("", name)):
+        network = self._networks.get(name)
+        if network is None and (reason := self._networks.invalid.get(Key("", name))):
             raise ConfigError(f"MultiNicNetwork {name!r}: {reason}")
+        network = network or await self._fetch(name)
+        if network.metadata.deletion_timestamp:
+            raise ConfigError(f"MultiNicNetwork {name!r}: is being deleted, no pod can be attached any more")
+        return network
+
+    async def _fetch(self, name: str) -> MultiNicNetwork:
+        subject = f"MultiNicNetwork {name!r}: not known here"
         try:
             with trio.fail_after(FETCH_SECONDS):
                 return await self._kubernetes.get(NETWORKS, name)
         except trio.TooSlowError as error:
-            raise DaemonUnavailableError(
-                f"MultiNicNetwork {name!r}: not known here, and the API did not answer within {FETCH_SECONDS:g} seconds"
-            ) from error
+            late = f"{subject}, and the API did not answer within {FETCH_SECONDS:g} seconds"
+            raise DaemonUnavailableError(late) from error
         except ApiError as error:
             if error.status == 404:
                 raise ConfigError(f"name: found {name!r}, expected the name of a MultiNicNetwork") from error
-            raise DaemonUnavailableError(
-                f"MultiNicNetwork {name!r}: not known here, and the API said: {error}"
-            ) from error
+            raise DaemonUnavailableError(f"{subject}, and the API said: {error}") from error
 
     def pools(self, network: str) -> Sequence[IPPool]:
         return [

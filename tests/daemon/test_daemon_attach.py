@@ -11,6 +11,7 @@ from multinic_daemon.testing import NETWORK, Rig, Strategy, addresses, refuse
 
 from multinic_core.errors import (
     AddressInUseError,
+    ApiError,
     AttachmentExistsError,
     ConfigError,
     ContainerGoneError,
@@ -434,3 +435,39 @@ async def test_daemon_that_never_reached_the_api_says_try_again(tmp_path: Path, 
             await rig.call("ADD")
         assert caught.value.cni_code == 11
     rig.journal.close()
+
+
+async def test_network_being_deleted_takes_no_pods(rig: Rig) -> None:
+    """Its pools are about to go."""
+    raw = rig.kubernetes.raw(NETWORKS, NETWORK)
+    gone = raw | {"metadata": {"name": "gone", "finalizers": ["multinic.fms.io/test"]}}
+    rig.kubernetes.seed(NETWORKS, gone)
+    await rig.kubernetes.delete(NETWORKS, "gone")
+    assert "being deleted" in await rig.refused(ConfigError, "ADD", name="gone", ipam={})
+
+
+async def test_unreadable_objects_are_named(rig: Rig, autojump_clock: trio.abc.Clock) -> None:
+    """A network or pool that does not fit its schema is not mistaken for an absent one."""
+    rig.kubernetes.seed_invalid(NETWORKS, {"metadata": {"name": "odd"}, "spec": {"ipam": 7}})
+    assert "spec" in await rig.refused(ConfigError, "ADD", name="odd")
+    rig.add_network("new", 0)
+    body = {"metadata": {"name": "new-10.0.0.0-24", "labels": {"hostname": "node-1"}}, "spec": {}}
+    rig.kubernetes.seed_invalid(IPPOOLS, body)
+    assert "IPPool 'new-10.0.0.0-24'" in await rig.refused(DaemonUnavailableError, "ADD", name="new")
+    rig.add_pool("new", "eth1", "10.7.0.0/24", "10.8.0.0/18")
+    assert "not within vlanCIDR" in await rig.refused(ConfigError, "ADD", name="new")
+
+
+async def test_api_that_fails_on_an_unknown_network_says_try_again(rig: Rig) -> None:
+    """An API error is not the same as a network that does not exist."""
+    rig.kubernetes.fail(ApiError("away", status=503), verb="get", resource=NETWORKS)
+    assert "away" in await rig.refused(DaemonUnavailableError, "ADD", name="unknown")
+
+
+async def test_rest_of_a_crashed_attachment_to_another_network_is_cleaned_up(rig: Rig) -> None:
+    """What is not ready does not hold the interface name."""
+    await rig.call("ADD")
+    rig.journal.mark_deleting(rig.journal.of_interface("c1", "net1")[0])
+    rig.add_network("net-b", 1, prefix="172.30")
+    assert addresses(await rig.call("ADD", name="net-b")) == ["172.30.0.1/18"]
+    assert rig.pod_links() == ["net1-0"]

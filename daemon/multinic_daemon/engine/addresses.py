@@ -49,7 +49,7 @@ async def allocate_addresses(engine: Engine, call: Invocation, stdin: bytes) -> 
         if (recorded := await settle_recorded(engine, call)) is not None:
             return recorded
         pools = node_pools(engine, call.netconf.name)
-        require_pools(call.netconf.name, MULTI_NIC_IPAM, parents, pools)
+        require_pools(engine, call.netconf.name, MULTI_NIC_IPAM, parents, pools)
         allocations = allocating.allocate(engine.registry, ipam, parents, call.static, pools)
         result = address_result(parents, allocations, ipam)
         moved = allocating.cursors(allocations, call.static)

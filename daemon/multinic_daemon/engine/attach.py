@@ -92,12 +92,15 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
     for record in engine.journal.of_interface(call.container_id, call.ifname):
         if record.key.plugin != call.plugin:
             continue
+        if record.state != "ready":
+            await detach(engine, record)
+            continue
         if record.key.network != call.netconf.name:
             raise AttachmentExistsError(
                 f"interface {call.ifname!r} of container {call.container_id!r}: attached to network"
                 f" {record.key.network!r} already, expected a DEL first"
             )
-        if record.state == "ready" and record.netns == call.netns:
+        if record.netns == call.netns:
             if record.digest != call.digest:
                 raise AttachmentExistsError(
                     f"interface {call.ifname!r} of container {call.container_id!r}: attached to {call.netconf.name!r}"
@@ -128,11 +131,11 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepa
     netconf, view = call.netconf, engine.view()
     plugin = main_plugin(engine.registry, netconf.plugin)
     pools = node_pools(engine, netconf.name)
-    require_pools(netconf.name, netconf.ipam.get("type"), (), pools)
+    require_pools(engine, netconf.name, netconf.ipam.get("type"), (), pools)
     members = find_members(netconf, view, {pool.parent for pool in pools}, engine.cluster.cidr(netconf.name))
     selection = choose(engine.registry, netconf, network, call.pod, members, view.name)
     names = link_names(call.ifname, len(selection.chosen))
-    require_pools(netconf.name, netconf.ipam.get("type"), selection.chosen, pools)
+    require_pools(engine, netconf.name, netconf.ipam.get("type"), selection.chosen, pools)
     allocations = allocating.allocate(engine.registry, netconf.ipam, selection.chosen, call.static, pools)
     links = tuple(
         LinkRequest(name, parent, tuple(each.address for each in allocations if each.parent == parent))
@@ -159,24 +162,30 @@ class PoolsMissingError(DaemonUnavailableError):
     """The operator has not yet made the pools that are needed."""
 
 
-def require_pools(network: str, ipam_type: object, parents: tuple[str, ...], pools: tuple[Pool, ...]) -> None:
+def require_pools(
+    engine: Engine, network: str, ipam_type: object, parents: tuple[str, ...], pools: tuple[Pool, ...]
+) -> None:
     """Where addresses come from computed pools, there must be some, and one for each of these NICs.
 
     Raises:
         PoolsMissingError: some have none; trying again later may help, as pools are the operator's to make.
     """
+    if ipam_type != MULTI_NIC_IPAM:
+        return
     there = {pool.parent for pool in pools}
     missing = [parent for parent in parents if parent not in there]
-    if ipam_type == MULTI_NIC_IPAM and not pools:
-        raise PoolsMissingError(
-            f"network {network!r}: no address pool on this node yet; the operator makes them, and says on the"
-            " MultiNicNetwork why it cannot"
+    if pools and not missing:
+        return
+    found = f"NICs {missing!r} have no address pool on this node, found pools for {sorted(there)!r}"
+    raise PoolsMissingError(
+        "; ".join(
+            (
+                f"network {network!r}: {found if pools else 'no address pool on this node'}",
+                *engine.cluster.invalid_pools(network),
+                "the operator makes pools, and says on the MultiNicNetwork why it cannot",
+            )
         )
-    if ipam_type == MULTI_NIC_IPAM and missing:
-        raise PoolsMissingError(
-            f"network {network!r}: NICs {missing!r} have no address pool on this node, found pools for"
-            f" {sorted(there)!r}; the operator makes them, and says on the MultiNicNetwork why it cannot"
-        )
+    )
 
 
 async def _when_pools_are_there(engine: Engine, decide: Callable[[], T]) -> T:

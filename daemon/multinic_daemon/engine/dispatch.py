@@ -35,8 +35,9 @@ async def serve_request(engine: Engine, request: CniRequest) -> CniReply:
         with trio.fail_after(REQUEST_SECONDS):
             return CniReply(0, await _serve(engine, request))
     except trio.TooSlowError as error:
+        undone = "; nothing of it is left" if request.command == "ADD" else ""
         raise DaemonUnavailableError(
-            f"{request.command}: not done within {REQUEST_SECONDS:g} seconds, what was begun is undone; try again later"
+            f"{request.command}: not done within {REQUEST_SECONDS:g} seconds{undone}; try again later"
         ) from error
 
 
