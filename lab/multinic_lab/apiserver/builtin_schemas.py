@@ -3,7 +3,7 @@
 The client's classes name every field with its JSON name, type, description and whether it must be there, which is all
 that pruning, type checks and ``kubectl explain`` need. What they do not carry, which list is keyed by which field, is
 the table ``MERGE_KEYS`` here. The client takes a few tenths of a second to import, so it is imported at the first
-question, never at start.
+question by name. Only class attributes are read: nothing here calls any API through it.
 """
 
 import re

@@ -32,6 +32,10 @@ class Controllers:
         rest.store.observers.append(self._observe)
         rest.settle = self.settle
 
+    def close(self) -> None:
+        """Look at the store no more, so that another server may take it over."""
+        self._store.observers.remove(self._observe)
+
     def settle(self) -> None:
         """Work until nothing is left; calls from within are no-ops, the outermost one does it all."""
         if self._running:

@@ -55,7 +55,8 @@ async def serve_api(
     Args:
         host, port: where to listen; port 0 takes a free one.
         extra_sockets: listening TCP sockets to serve as well (made in other network namespaces, say); closed at end.
-        store: objects to begin with; None for an empty store. The usual namespaces are added either way.
+        store: objects to begin with, perhaps those of a server that has ended; None for an empty store. The usual
+            namespaces are added either way.
         bookmark_seconds: how often idle watches are sent a bookmark.
 
     Raises:
@@ -68,9 +69,12 @@ async def serve_api(
         listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(extra)))
     api = Api(store or Store(), Faults(), bookmark_seconds=bookmark_seconds)
     shown = f"[{host}]" if ":" in host else host
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_connections, listeners, api.handle)
-        task_status.started(ApiServer(f"http://{shown}:{taken}", taken, api))
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_connections, listeners, api.handle)
+            task_status.started(ApiServer(f"http://{shown}:{taken}", taken, api))
+    finally:
+        api.controllers.close()
 
 
 def write_kubeconfig(path: str | os.PathLike[str], url: str, *, name: str = "multinic-lab") -> Path:

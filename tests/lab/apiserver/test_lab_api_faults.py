@@ -3,11 +3,12 @@
 import http.client
 import json
 import socket
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
-from multinic_lab.apiserver import serve_api
+from multinic_lab.apiserver import Store, serve_api
 
 
 async def _ask(server, method, path, body=None, timeout=5.0):
@@ -130,11 +131,32 @@ async def test_nonsense_and_oversize_are_refused(server):
         await stream.aclose()
 
 
+async def test_a_server_comes_back_with_its_store(nursery):
+    """After an end and a new start on the same port and store, objects, revisions and watches go on."""
+    store = Store()
+    port = 0
+    revisions = []
+    for name in ("a", "b"):
+        async with trio.open_nursery() as life:
+            server = await life.start(partial(serve_api, port=port, store=store))
+            port = port or server.port
+            assert server.port == port
+            path = "/api/v1/namespaces/default/configmaps"
+            status, _, body = await _ask(server, "POST", path, {"metadata": {"name": name}})
+            assert status == 201
+            revisions.append(int(body["metadata"]["resourceVersion"]))
+            found = (await _ask(server, "GET", path))[2]["items"]
+            life.cancel_scope.cancel()
+    assert [c["metadata"]["name"] for c in found] == ["a", "b"]
+    assert revisions[1] == revisions[0] + 1
+    assert store.observers == []
+
+
 async def test_sockets_made_elsewhere_are_served_too(nursery):
     """extra_sockets answer as the server's own port does."""
     extra = socket.create_server(("127.0.0.1", 0))
     port = extra.getsockname()[1]
-    server = await nursery.start(lambda task_status: serve_api(extra_sockets=[extra], task_status=task_status))
+    server = await nursery.start(partial(serve_api, extra_sockets=[extra]))
     assert port != server.port
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
