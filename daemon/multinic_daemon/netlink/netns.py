@@ -1,20 +1,27 @@
-"""Sockets in other network namespaces, without the process or any lasting thread ever changing its own.
+"""Sockets in other network namespaces: the one place where a thread changes its own, for an instant.
 
-A socket belongs for life to the namespace that its creating thread is in. So a thread is started for this alone: it
-enters the namespace, opens the socket and ends. Measured 0.13 ms; ``ip netns exec`` or a forked helper cost 10 ms.
+A socket belongs for life to the namespace that its creating thread is in. So the calling thread enters the namespace,
+opens the socket and returns, with nothing else between. Measured 0.04 ms; a thread started for this alone costs 0.25 ms
+and, on a busy node, two waits for a processor more; ``ip netns exec`` or a forked helper cost 10 ms.
+
+A thread that could not return would do its next work in a pod, so that ends the process: what a daemon leaves in the
+middle of anything is finished by the next.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import logging
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NewType
 
 from multinic_core.errors import ContainerGoneError, KernelError
+
+log = logging.getLogger(__name__)
 
 NetnsFile = NewType("NetnsFile", int)
 """File descriptor of a network namespace: it stays the same namespace even when the path is taken by another."""
@@ -56,28 +63,31 @@ def open_socket(netns: NetnsFile | None = None) -> socket.socket:
     """
     if netns is None:
         return _socket()
-    opened: list[socket.socket] = []
-    failed: list[OSError] = []
-
-    def enter() -> None:
+    with open_netns(None) as home:
+        _enter(netns)
         try:
-            if _libc.setns(netns, CLONE_NEWNET):
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))  # noqa: TRY301  # handed to the caller's thread below
-            opened.append(_socket())
-        except OSError as error:
-            failed.append(error)
+            return _socket()
+        finally:
+            _return(home)
 
-    thread = threading.Thread(target=enter, name="netns-socket")
-    thread.start()
-    thread.join()
-    if opened:
-        return opened[0]
-    number = failed[0].errno or 0
-    if number == 22:  # EINVAL: a plain file
-        raise ContainerGoneError("network namespace: found a file that is none") from failed[0]
-    raise KernelError("network namespace cannot be entered", number) from failed[0]
+
+def _enter(netns: NetnsFile) -> None:
+    if not _libc.setns(netns, CLONE_NEWNET):
+        return
+    number = ctypes.get_errno()
+    if number == errno.EINVAL:
+        raise ContainerGoneError("network namespace: found a plain file")
+    raise KernelError("network namespace cannot be entered", number)
+
+
+def _return(home: NetnsFile) -> None:
+    if _libc.setns(home, CLONE_NEWNET):
+        log.critical("no way back into the node's network namespace", extra={"errno": ctypes.get_errno()})
+        os.abort()
 
 
 def _socket() -> socket.socket:
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+    except OSError as error:
+        raise KernelError("netlink: no socket", error.errno or 0) from error
