@@ -15,7 +15,17 @@ from rich.markup import escape
 
 from multinic_core.cli.terminal import console
 from multinic_core.errors import MultinicError
-from multinic_core.model import CIDR, CIDRS, HOST_INTERFACES, IPPOOLS, NETWORKS, NODES, PODS, MultiNicNetwork
+from multinic_core.model import (
+    CIDR,
+    CIDRS,
+    HOST_INTERFACES,
+    IPPOOLS,
+    NETWORKS,
+    NODES,
+    PODS,
+    MultiNicNetwork,
+    multi_nic_ipam_config,
+)
 from multinic_lab.cluster.checks import check_connections, connection_table, ping_all
 from multinic_lab.cluster.cluster import Cluster, open_cluster
 from multinic_lab.cluster.pods import NAMESPACE, LabPod, attached, pod_manifest, read_pod
@@ -114,13 +124,13 @@ async def apply_network(story: Story, cluster: Cluster) -> CIDR | None:
         changed=lambda found: tell(next((status_phrase(n) for n in found if n.name == name), "not seen yet")),
     )
     story.out.print("\n" + await cluster.kubectl("get", "multinicnetworks"), markup=False)
-    cidr = cluster.kube.store(CIDRS).get(name)
-    if cidr is not None:
-        hosts = cluster.kube.store(HOST_INTERFACES).list()
-        story.out.print(nic_table(hosts, cidr))
-        blocks = [host.pod_cidr for entry in cidr.spec.cidr for host in entry.hosts]
-        expected = cluster.scenario.nodes * (cluster.scenario.nics - 1)
-        story.expect(len(set(blocks)) == expected, f"{len(set(blocks))} pod CIDRs, expected {expected}")
+    if multi_nic_ipam_config(cluster.network) is None:
+        return None
+    cidr = await cluster.kube.get(CIDRS, name)
+    story.out.print(nic_table(cluster.kube.store(HOST_INTERFACES).list(), cidr))
+    blocks = {host.pod_cidr for entry in cidr.spec.cidr for host in entry.hosts}
+    expected = cluster.scenario.nodes * (cluster.scenario.nics - 1)
+    story.expect(len(blocks) == expected, f"{len(blocks)} pod CIDRs, expected {expected}")
     return cidr
 
 
