@@ -218,11 +218,19 @@ async def seed(kubernetes: Kubernetes) -> None:
         await kubernetes.create(IPPOOLS, pool)
 
 
-async def test_pod_is_attached_checked_and_detached(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        {"type": "macvlan", "mode": "bridge"},
+        pytest.param({"type": "ipvlan", "mode": "l3"}, marks=pytest.mark.link_kind("ipvlan")),
+    ],
+    ids=["macvlan", "ipvlan-l3"],
+)
+async def test_pod_is_attached_checked_and_detached(tmp_path: Path, plugin: dict[str, str]) -> None:
     """ADD makes links that the kernel shows as answered, CHECK agrees until something changes, DEL leaves nothing."""
     async with machine(tmp_path) as m:
         await m.start()
-        result = await m.call("ADD")
+        result = await m.call("ADD", plugin=plugin)
         links = m.links()
         assert list(links) == ["net1-0", "net1-1", "net1-2"]
         for position, interface in enumerate(result["interfaces"]):
@@ -230,9 +238,9 @@ async def test_pod_is_attached_checked_and_detached(tmp_path: Path) -> None:
             (address,) = (ip["address"] for ip in result["ips"] if ip["interface"] == position)
             assert link["address"] == interface["mac"]
             assert link["mtu"] == interface["mtu"]
-            assert link["linkinfo"]["info_kind"] == "macvlan"
+            assert link["linkinfo"]["info_kind"] == plugin["type"]
             assert f"{link['addr_info'][0]['local']}/{link['addr_info'][0]['prefixlen']}" == address
-        assert await m.call("CHECK", prevResult=result) is None
+        assert await m.call("CHECK", plugin=plugin, prevResult=result) is None
         assert await m.call("STATUS") is None
         ip("-n", f"mnd-{m.tag}-p1", "address", "flush", "dev", "net1-1")
         failed = await m.call("CHECK", prevResult=result)
@@ -310,10 +318,10 @@ async def test_daemon_told_to_stop_leaves_pods_as_they_are(tmp_path: Path) -> No
 
 
 async def test_many_pods_at_once_get_distinct_addresses(tmp_path: Path) -> None:
-    """Twenty executables at the same time, then all of them gone by one GC."""
+    """Eight executables at the same time, then all but one of them gone by one GC."""
     async with machine(tmp_path) as m:
         await m.start()
-        for number in range(20):
+        for number in range(8):
             m.pod(f"p{number}")
         results: list[Any] = []
 
@@ -321,11 +329,11 @@ async def test_many_pods_at_once_get_distinct_addresses(tmp_path: Path) -> None:
             results.append(await m.call("ADD", f"p{number}"))
 
         async with trio.open_nursery() as nursery:
-            for number in range(20):
+            for number in range(8):
                 nursery.start_soon(add, number)
         given = [ip["address"] for result in results for ip in result["ips"]]
-        assert len(given) == len(set(given)) == 60
+        assert len(given) == len(set(given)) == 24
         kept = {"containerID": "p7", "ifname": "net1"}
         assert await m.call("GC", **{"cni.dev/valid-attachments": [kept]}) is None
         assert [row["containerID"] for row in m.rows()] == ["p7"]
-        assert [number for number in range(20) if m.links(f"p{number}")] == [7]
+        assert [number for number in range(8) if m.links(f"p{number}")] == [7]
