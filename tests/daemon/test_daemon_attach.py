@@ -425,6 +425,25 @@ async def test_network_not_yet_watched_is_fetched_once(rig: Rig) -> None:
         assert "interfaces" in await rig.call("ADD", name="fresh", ipam={})
 
 
+async def test_add_waits_for_the_first_lists(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
+    """The socket is open before the API has been reached; a call that comes early is answered when it has."""
+    rig = Rig(tmp_path)
+    result: list[object] = []
+
+    async def add() -> None:
+        result.append(await rig.call("ADD"))
+
+    async with trio.open_nursery() as nursery:
+        with rig.kubernetes.stale():
+            rig.kubernetes._stores.clear()
+            rig.engine = rig.make_engine()
+            nursery.start_soon(add)
+            await trio.sleep(5)
+            assert result == []
+    assert len(result) == 1
+    rig.journal.close()
+
+
 async def test_daemon_that_never_reached_the_api_says_try_again(tmp_path: Path, autojump_clock: trio.abc.Clock) -> None:
     """Before the first lists have come, ADD ends after a bounded wait with code 11."""
     rig = Rig(tmp_path)
