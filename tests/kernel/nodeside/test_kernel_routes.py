@@ -207,7 +207,7 @@ async def test_a_changed_cidr_replaces_what_changed_and_touches_nothing_else(nod
             await node.becomes(lambda: ("192.168.1.0/24", "10.0.1.3", "eth1") in node.routes())
             heard = await events.read()
         assert heard is not None
-        assert len(heard) == 1
+        assert len([message for message in heard if message.port]) == 1  # port 0: the kernel, about its own addresses
         assert len(node.routes()) == 3
 
 
