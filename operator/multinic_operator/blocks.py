@@ -233,21 +233,22 @@ class _Work:
 
     def match_rows(self) -> None:
         """Hand existing rows to the NICs there are now; what is left over of either becomes a need or a memory."""
-        by_place: dict[tuple[IPNetwork, str], list[HostNic]] = defaultdict(list)
+        there: dict[IPNetwork, dict[str, list[HostNic]]] = {network: defaultdict(list) for network in self.entries}
+        placed: dict[tuple[str, str], IPNetwork] = {}
         for nic in self.nics:
-            if nic.network in self.entries:
-                by_place[nic.network, nic.host].append(nic)
-        placed = {(nic.host, nic.ifname): network for (network, _), there in by_place.items() for nic in there}
+            if nic.network in there:
+                there[nic.network][nic.host].append(nic)
+                placed[nic.host, nic.ifname] = nic.network
         for network, entry in self.entries.items():
             old: dict[str, list[CIDRHost]] = defaultdict(list)
             for row in entry.rows:
                 old[row.host_name].append(row)
             entry.rows = []
-            for host in sorted({*old, *(h for n, h in by_place if n == network)}):
-                rows, nics = old.get(host, []), by_place.get((network, host), [])
+            for host in sorted({*old, *there[network]}):
+                rows, nics = old.get(host, []), there[network].get(host, [])
                 entry.rows += self._take_over(rows, nics)
                 # What no NIC took is the memory of an index, unless its NIC has a row elsewhere.
-                entry.rows += [r for r in rows if placed.get((host, r.interface_name), network) == network]
+                entry.rows += [row for row in rows if placed.get((host, row.interface_name), network) == network]
                 if nics:
                     self.needs.setdefault(host, {})[network] = nics
 
