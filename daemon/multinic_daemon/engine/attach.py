@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -141,9 +142,9 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepa
         LinkRequest(name, parent, tuple(each.address for each in allocations if each.parent == parent))
         for name, parent in zip(names, selection.chosen, strict=True)
     )
-    request = AttachmentRequest(
-        call.container_id, call.ifname, call.netns, netconf.name, call.pod, netconf.plugin, links
-    )
+    # A copy, because the netconf is kept for the next pod and a plugin might change what it gets.
+    config = deepcopy(netconf.plugin)
+    request = AttachmentRequest(call.container_id, call.ifname, call.netns, netconf.name, call.pod, config, links)
     plan = make_plan(engine.registry, plugin, request, view, pod_routes(netconf.ipam, links))
     moved = allocating.cursors(allocations, call.static)
     return Prepared(NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved), links)

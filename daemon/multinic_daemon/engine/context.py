@@ -33,8 +33,14 @@ class KeyedLocks:
         lock, users = self._locks.get(key, (trio.Lock(), 0))
         self._locks[key] = (lock, users + 1)
         try:
-            async with lock:
+            if lock.locked():
+                await lock.acquire()
+            else:
+                lock.acquire_nowait()  # without the turn of the event loop that acquire() takes
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             lock, users = self._locks[key]
             if users == 1:

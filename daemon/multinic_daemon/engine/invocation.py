@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ CONTAINER_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 """Source: CNI specification 1.1.0, section 2, ``CNI_CONTAINERID``."""
 FIRST_VERSION = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 """Command to the version of the specification that brought it."""
+KEPT_BYTES = 16 << 10
+"""Longer network configurations are read anew each time."""
 UNSUPPORTED_RUNTIME = ("mac", "deviceID", "infinibandGUID", "bandwidth")
 """Keys of ``runtimeConfig`` that ask for what the engine cannot give yet."""
 
@@ -107,7 +110,7 @@ def read_invocation(request: CniRequest) -> Invocation:
         UnsupportedFieldError: a field asks for what the engine cannot do.
     """
     check_environment(request)
-    netconf = parse_netconf(request.stdin)
+    netconf = _read_netconf(request.stdin) if len(request.stdin) <= KEPT_BYTES else parse_netconf(request.stdin)
     first = FIRST_VERSION.get(request.command, "")
     if netconf.cni_version < first:  # all versions have one digit per part, so text sorts as versions do
         raise IncompatibleVersionError(
@@ -130,6 +133,12 @@ def read_invocation(request: CniRequest) -> Invocation:
         tuple(dict.fromkeys((*static, *_runtime_addresses(netconf.runtime_config)))),
         _digest(request),
     )
+
+
+@lru_cache(maxsize=64)
+def _read_netconf(stdin: bytes) -> NetConf:
+    """Kept, as pods of a network come with the same text; nobody changes the value."""
+    return parse_netconf(stdin)
 
 
 def read_key(request: CniRequest) -> AttachmentKey:
