@@ -15,8 +15,8 @@ from typing import Any
 from multinic_core.errors import ConfigError, DecodeError
 from multinic_lab.machine.selection import NetworkSelection
 
-FIRST_PREV_RESULT_ON_DEL = (0, 4, 0)
-"""Version from which a runtime hands the result of ADD to DEL. Source: CNI specification 0.4.0, DEL."""
+FIRST_CHECK = (0, 4, 0)
+"""Version from which there is CHECK, and the result of ADD comes with DEL. Source: CNI specification 0.4.0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,10 @@ def _cni_args(selection: NetworkSelection, pod: PodIdentity, container_id: str) 
     return ";".join(f"{key}={value}" for key, value in pairs)
 
 
-def takes_prev_result_on_del(config: Mapping[str, Any]) -> bool:
-    """Whether a runtime hands ``prevResult`` to DEL in this configuration's version."""
+def allows_check(config: Mapping[str, Any]) -> bool:
+    """Whether this configuration's version knows CHECK, and ``prevResult`` on DEL."""
     parts = str(config.get("cniVersion", "0.1.0")).split(".")
-    return tuple(int(part) if part.isdigit() else 0 for part in parts) >= FIRST_PREV_RESULT_ON_DEL
+    return tuple(int(part) if part.isdigit() else 0 for part in parts) >= FIRST_CHECK
 
 
 def network_status(delegate: Delegate, result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from multinic_core.errors import MultinicError
 from multinic_lab.machine import netns, processes
-from multinic_lab.machine.delegate import Delegate, takes_prev_result_on_del
+from multinic_lab.machine.delegate import Delegate, allows_check
 from multinic_lab.machine.layout import Layout
 
 TIMEOUT_SECONDS = 120.0
@@ -86,13 +86,15 @@ class CniRuntime:
         """Run the chain's DELs with the configurations of its ADDs, last first. Raises CniError."""
         for config in reversed(attached.delegate.configs):
             stdin = dict(config)
-            if attached.result is not None and takes_prev_result_on_del(config):
+            if attached.result is not None and allows_check(config):
                 stdin["prevResult"] = attached.result
             await self.call("DEL", sandbox, attached.delegate, stdin)
 
     async def check(self, sandbox: Sandbox, attached: Attached) -> None:
-        """Run the chain's CHECKs. Raises CniError."""
+        """Run the chain's CHECKs. Raises CniError, also for a version that has no CHECK."""
         for config in attached.delegate.configs:
+            if not allows_check(config):
+                raise CniError(f"{config['type']} CHECK: cniVersion {config.get('cniVersion')!r} has no CHECK")
             stdin = dict(config) | {"prevResult": attached.result}
             await self.call("CHECK", sandbox, attached.delegate, stdin)
 

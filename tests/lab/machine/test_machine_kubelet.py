@@ -114,10 +114,17 @@ async def cni(two_nodes, tmp_path) -> Cni:
     await two_nodes.kube.create(CRDS, yaml.safe_load(text))
     for node in ("node-1", "node-2"):
         for name in ("recorder", "second"):
-            path = Path(two_nodes.told["folder"], node, "bin", name)
-            path.write_text(RECORDER.format(python=os.path.realpath(sys.executable), folder=str(tmp_path)))
-            path.chmod(0o755)
+            write_recorder(Path(two_nodes.told["folder"], node, "bin", name), tmp_path)
     return Cni(two_nodes, tmp_path)
+
+
+def write_recorder(path: Path, folder: Path) -> None:
+    path.write_text(RECORDER.format(python=os.path.realpath(sys.executable), folder=str(folder)))
+    path.chmod(0o755)
+
+
+def inode(path: str) -> int:
+    return Path(path).stat().st_ino
 
 
 def namespaces(lab: RunningLab) -> list[str]:
@@ -153,8 +160,8 @@ async def test_the_executable_is_called_as_a_runtime_does(cni):
         "args": {"cni": {"nics": 2}},
         "runtimeConfig": {"ips": ["10.9.0.2/24"]},
     }
-    assert call["pod_netns"] == Path(row["netns"]).stat().st_ino
-    assert call["own_netns"] == Path(cni.lab.told["netns"]["node-1"]).stat().st_ino
+    assert call["pod_netns"] == inode(row["netns"])
+    assert call["own_netns"] == inode(cni.lab.told["netns"]["node-1"])
     assert json.loads(pod.metadata.annotations[STATUS_ANNOTATION]) == [
         {"name": "default/fast", "interface": "net1-0", "ips": ["10.9.0.2"], "dns": {}},
         {"name": "default/fast", "interface": "net1-1", "ips": ["10.9.1.2"], "dns": {}},
@@ -302,7 +309,7 @@ async def test_pods_of_several_nodes_start_at_once(cni):
     rows = await cni.lab.agent.call("pods")
     assert {row["pod"].removeprefix("default/"): row["node"] for row in rows} == places
     inside = await cni.lab.run("readlink", "/proc/self/ns/net", pod=rows[3]["pod"])
-    assert inside["stdout"].strip() == f"net:[{Path(rows[3]['netns']).stat().st_ino}]"
+    assert inside["stdout"].strip() == f"net:[{inode(rows[3]['netns'])}]"
 
 
 async def test_a_tool_container_runs_its_command_in_the_pod(cni):
@@ -311,10 +318,10 @@ async def test_a_tool_container_runs_its_command_in_the_pod(cni):
     await cni.pod("p1", "", image="multinic-lab/tool", command=argv)
     await cni.running("p1")
     (row,) = await cni.lab.agent.call("pods")
-    with trio.fail_after(10):
-        while not (log := await cni.lab.agent.call("logs", node="node-1", name="default_p1_c")):
-            await trio.sleep(0.05)
-    assert log == f"net:[{Path(row['netns']).stat().st_ino}]\n"
+    path = Path(cni.lab.told["folder"], "node-1", "log", "default_p1_c.log")
+    await until(lambda: path.stat().st_size)
+    log = await cni.lab.agent.call("logs", node="node-1", name="default_p1_c")
+    assert log == f"net:[{inode(row['netns'])}]\n"
     report = await cni.lab.agent.call("audit")
     assert [p["command"] for p in report["nodes"]["node-1"]["pod_processes"]] == ["sleep 98769"]
     await cni.lab.kube.delete(PODS, "p1", "default")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from multinic_lab.machine.delegate import PodIdentity, make_delegate, network_status, takes_prev_result_on_del
+from multinic_lab.machine.delegate import PodIdentity, allows_check, make_delegate, network_status
 from multinic_lab.machine.selection import NetworkSelection, parse_networks
 
 from multinic_core.errors import ConfigError, DecodeError
@@ -113,11 +113,11 @@ def test_what_is_no_configuration_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    ("version", "takes"), [("0.3.1", False), ("0.4.0", True), ("1.0.0", True), ("1.1.0", True), (None, False)]
+    ("version", "allowed"), [("0.3.1", False), ("0.4.0", True), ("1.0.0", True), ("1.1.0", True), (None, False)]
 )
-def test_prev_result_comes_with_del_from_version_0_4_0(version, takes):
-    """A runtime hands the result of ADD to DEL only from specification 0.4.0."""
-    assert takes_prev_result_on_del({} if version is None else {"cniVersion": version}) is takes
+def test_check_and_prev_result_on_del_come_with_version_0_4_0(version, allowed):
+    """A runtime calls CHECK, and hands the result of ADD to DEL, only from specification 0.4.0."""
+    assert allows_check({} if version is None else {"cniVersion": version}) is allowed
 
 
 def test_network_status_has_an_entry_for_each_interface_of_the_pod():
