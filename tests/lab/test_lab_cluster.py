@@ -12,7 +12,7 @@ from multinic_lab.cluster.scenario import Scenario
 from rich.console import Console
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SMALL = Scenario(nodes=2, nics=3, pods_per_node=2, network=EXAMPLES / "network.yaml", bandwidth_seconds=0.3)
+SMALL = Scenario(nodes=2, nics=3, pods_per_node=2, network=EXAMPLES / "network.yaml")
 CHAPTERS_DISTURBED = (2, 3, 5)
 """While the network is applied, while pods are attached, and while everything is removed."""
 

@@ -107,7 +107,7 @@ async def check_connections(
     pods: Sequence[LabPod],
     pings: dict[tuple[str, str, str], bool],
     *,
-    seconds: float,
+    seconds: int,
     measured: Callable[[Connection], None] = lambda connection: None,
 ) -> list[Connection]:
     """Measure every direction between the first pods of each two nodes, one transfer at a time."""
@@ -143,9 +143,9 @@ async def _serve(agent: AgentClient, pod: LabPod) -> None:
     await agent.call("exec", pod=pod.key, argv=["iperf3", "--server"], timeout_seconds=3600)
 
 
-async def _bandwidth(agent: AgentClient, source: LabPod, address: str, seconds: float) -> float | None:
+async def _bandwidth(agent: AgentClient, source: LabPod, address: str, seconds: int) -> float | None:
     """bit/s received over TCP, or None; a server that is not listening yet is tried again for some seconds."""
-    argv = ["iperf3", "--client", address, "--time", f"{seconds:g}", "--json", "--connect-timeout", "3000"]
+    argv = ["iperf3", "--client", address, "--time", str(seconds), "--json", "--connect-timeout", "3000"]
     for _attempt in range(10):
         done = await agent.call("exec", pod=source.key, argv=argv, timeout_seconds=seconds + 30)
         report = json.loads(done["stdout"] or "{}")

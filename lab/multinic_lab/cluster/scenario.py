@@ -31,8 +31,8 @@ class Scenario(BaseModel):
     """Bytes, of every NIC."""
     network: Path = Path("network.yaml")
     """Manifest of the MultiNicNetwork, relative to the scenario file."""
-    bandwidth_seconds: float = Field(default=1.0, gt=0, le=60)
-    """How long each bandwidth measurement takes."""
+    bandwidth_seconds: int = Field(default=1, ge=1, le=60)
+    """How long each bandwidth measurement takes; iperf3 knows whole seconds only."""
     kernel: Literal["auto", "native", "lab"] = "auto"
     """Which kernel carries the nodes; ``auto``: this machine's if it can make the network's links."""
 
