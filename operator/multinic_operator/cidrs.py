@@ -6,7 +6,8 @@ import logging
 
 from multinic_core.errors import ApiError
 from multinic_core.model import CIDR, CIDRS, CIDRSpec, IPPool, MultiNicNetwork, ObjectMeta
-from multinic_operator.blocks import BlockRequest, Computed, compute_blocks, host_nics
+from multinic_operator.blocks import Computed, compute_blocks
+from multinic_operator.layout import BlockRequest, host_nics
 from multinic_operator.ownership import owner_reference, with_owner
 from multinic_operator.recall import recall_blocks
 from multinic_operator.validation import renumbering
@@ -64,10 +65,13 @@ async def write_cidr(
         ):
             return known, computed
 
+    changed = False
+
     def change(item: CIDR) -> CIDR:
-        nonlocal computed
+        nonlocal computed, changed
         computed = compute(item.spec)
         references = with_owner(item.metadata.owner_references, owner)
+        changed = computed.spec != item.spec or references != item.metadata.owner_references
         return item.model_copy(
             update={
                 "spec": computed.spec,
@@ -76,12 +80,13 @@ async def write_cidr(
         )
 
     written = await world.kube.modify(CIDRS, network.name, change)
-    logger.info(
-        "blocks written",
-        extra={
-            "network": network.name,
-            "interfaces": len(computed.spec.cidr),
-            "generation": written.metadata.generation,
-        },
-    )
+    if changed:
+        logger.info(
+            "blocks changed",
+            extra={
+                "network": network.name,
+                "interfaces": len(computed.spec.cidr),
+                "generation": written.metadata.generation,
+            },
+        )
     return written, computed

@@ -21,13 +21,14 @@ from multinic_core.model import (
     MultiNicNetwork,
 )
 from multinic_core.ports import Key
-from multinic_operator.blocks import host_nics
 from multinic_operator.cidrs import addresses_in_use, write_cidr
+from multinic_operator.claims import claims_on
 from multinic_operator.definitions import delete_definitions, write_definitions
+from multinic_operator.layout import host_nics
 from multinic_operator.ownership import NETWORK_FINALIZER, write_finalizers
 from multinic_operator.pools import each, write_pools
 from multinic_operator.status import Outcome
-from multinic_operator.validation import Intent, claims_on, renumbering, validate
+from multinic_operator.validation import Intent, renumbering, validate
 from multinic_operator.world import World
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from multinic_core.model import (
     pool_name,
 )
 from multinic_core.plan import IPNetwork
-from multinic_operator.blocks import BlockRequest, HostNic, host_nics
+from multinic_operator.layout import BlockRequest, HostNic, host_nics
 from multinic_operator.ownership import owner_reference, with_owner
 from multinic_operator.world import World
 

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 from multinic_core.model import CIDRConfig, CIDREntry, CIDRHost, CIDRSpec, IPPool
 from multinic_core.plan import IPNetwork
-from multinic_operator.blocks import BlockRequest, HostNic
+from multinic_operator.layout import BlockRequest, HostNic
 
 
 def recall_blocks(request: BlockRequest, pools: Iterable[IPPool], nics: Sequence[HostNic]) -> CIDRSpec | None:

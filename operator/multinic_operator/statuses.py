@@ -23,6 +23,8 @@ class Statuses:
         self._world = world
         self._networks = networks
         self._daemons = daemons
+        self._written: dict[str, tuple[str | None, MultiNicNetworkStatus]] = {}
+        """Network to the resourceVersion that its last write was based on, and what was written."""
 
     async def reconcile(self, name: str) -> float | None:
         """Have the status say what is.
@@ -33,7 +35,11 @@ class Statuses:
         world = self._world
         network, outcome = world.networks.get(name), self._networks.outcomes.get(name)
         if network is None or network.metadata.deletion_timestamp is not None or outcome is None:
+            self._written.pop(name, None)
             return None
+        based_on, written = self._written.get(name, (None, None))
+        if based_on is not None and based_on == network.metadata.resource_version:
+            network = network.model_copy(update={"status": written})  # the store has yet to show our own write
         wanted = self._derive(network, outcome)
         if same_but_time(network.status, wanted):
             return None
@@ -44,6 +50,7 @@ class Statuses:
             if error.status == 404:
                 return None  # it went meanwhile
             raise
+        self._written[name] = network.metadata.resource_version, wanted
         logger.info(
             "network status changed",
             extra={

@@ -23,18 +23,11 @@ from multinic_core.model import (
 )
 from multinic_core.plan import IPNetwork
 from multinic_core.registry import Registry
-from multinic_operator.blocks import BlockRequest, HostNic, host_nics
+from multinic_operator.claims import Claim
+from multinic_operator.layout import BlockRequest, HostNic, host_nics
 
 LABEL_VALUE_LENGTH = 63
 """Most characters of a label value; pools carry the network's name in one. Source: Kubernetes, labels and selectors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A subnet that another network has a better right to."""
-
-    network: str
-    subnet: IPNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ def validate(
     """What the network asks for.
 
     Args:
-        claims: subnets of other networks, from :func:`claims_on`.
+        claims: subnets of other networks, from :func:`multinic_operator.claims.claims_on`.
         recorded: the CIDR that exists.
 
     Raises:
@@ -190,33 +183,6 @@ def _conflicts(
             f"spec.subnet: found '{subnet}', which overlaps the NIC network {host_network}"
             f" ({owner.ifname} of node {owner.host!r}); leave spec.subnet empty to cut the NICs' own networks"
         )
-
-
-def claims_on(
-    network: MultiNicNetwork, networks: Iterable[MultiNicNetwork], recorded: Mapping[str, CIDRSpec]
-) -> list[Claim]:
-    """Subnets that other networks have a better right to: in use beats wished for, then the older, then the name."""
-
-    def rank(of: MultiNicNetwork, in_use: bool) -> tuple[bool, str, str]:
-        return (not in_use, of.metadata.creation_timestamp or "", of.name)
-
-    mine = recorded.get(network.name)
-    own = rank(network, mine is not None and mine.config.subnet == (network.spec.subnet or "").strip())
-    claims: list[Claim] = []
-    for other in networks:
-        theirs = recorded.get(other.name)
-        if other.name == network.name or rank(other, theirs is not None) > own:
-            continue
-        try:
-            if theirs is None and multi_nic_ipam_config(other) is None:
-                continue
-            text = theirs.config.subnet if theirs is not None else other.spec.subnet or ""
-            claims += [
-                Claim(other.name, parse_network(part, "spec.subnet")) for part in text.split(",") if part.strip()
-            ]
-        except ConfigError:
-            continue  # it cannot work as written, so it claims nothing
-    return claims
 
 
 def renumbering(recorded: CIDRSpec, blocks: BlockRequest) -> list[str]:

@@ -7,7 +7,9 @@ from ipaddress import ip_interface, ip_network
 from typing import Any
 
 import pytest
-from multinic_operator.blocks import BlockRequest, Computed, HostNic, compute_blocks, excluded_blocks
+from multinic_operator.blocks import Computed, compute_blocks
+from multinic_operator.excludes import excluded_blocks
+from multinic_operator.layout import BlockRequest, HostNic
 
 from multinic_core.model import CIDRSpec
 
@@ -178,7 +180,7 @@ def test_host_block_zero_refuses_a_second_node_on_a_network() -> None:
     """Two nodes cannot allocate from one block, so the second one is a problem and not a shared pool."""
     computed = compute(request(host_bits=0), nics(a={"eth1": "10.0.1.1/24"}, b={"eth1": "10.0.1.2/24"}))
     assert table(computed.spec) == {"10.0.1.0/24": {"a/eth1": 0}}
-    assert "allows 1 blocks" in computed.problems[0]
+    assert "allows 1 block on" in computed.problems[0]
 
 
 def test_without_a_subnet_the_nic_networks_are_cut() -> None:

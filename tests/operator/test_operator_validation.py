@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from multinic_operator.blocks import compute_blocks
-from multinic_operator.validation import Claim, Intent, claims_on, renumbering, validate
+from multinic_operator.claims import Claim, claims_on
+from multinic_operator.validation import Intent, renumbering, validate
 
 from multinic_core.errors import ConfigError
 from multinic_core.model import CIDRSpec, MultiNicNetwork
