@@ -81,8 +81,10 @@ def claim(layout: Layout, nodes: Iterable[str]) -> None:
     """Make the lab's folder, after removing what a killed lab of the same prefix left.
 
     Raises:
-        ConfigError: a lab of this prefix is running.
+        ConfigError: a lab of this prefix is running, or this user is not root.
     """
+    if os.geteuid():
+        raise ConfigError(f"found uid {os.geteuid()}, but network namespaces need root here; the lab kernel needs none")
     nodes = list(nodes)
     if layout.folder.exists():
         if (pid := _agent_of(layout)) is not None:

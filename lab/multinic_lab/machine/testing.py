@@ -1,20 +1,26 @@
-"""Labs for tests: an embedded API server, an agent on this machine, and one lab with a prefix of its own."""
+"""Labs for tests: an embedded API server, an agent on this machine, and one lab with a prefix of its own.
+
+``open_lab`` is for one test; ``shared_lab`` lives in a thread, so that many tests which change nothing share one.
+"""
 
 from __future__ import annotations
 
+import queue
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
 from multinic_core.kube import connect
 from multinic_core.ports import Kubernetes
 from multinic_lab.apiserver import ApiServer, serve_api, write_kubeconfig
-from multinic_lab.machine.client import AgentClient, open_agent
+from multinic_lab.machine.client import open_agent
 from multinic_lab.machine.protocol import Event
 
 
@@ -37,12 +43,18 @@ def make_spec(port: int, nodes: int, nics: int) -> dict[str, Any]:
     }
 
 
+class Caller(Protocol):
+    """What tests need of an agent."""
+
+    async def call(self, op: str, /, **args: Any) -> Any: ...
+
+
 @dataclass
 class RunningLab:
     """A lab that is up, with its API."""
 
     spec: dict[str, Any]
-    agent: AgentClient
+    agent: Caller
     api: ApiServer
     kube: Kubernetes
     events: list[Event] = field(default_factory=list)
@@ -80,3 +92,47 @@ async def open_lab(folder: Path, nodes: int = 2, nics: int = 3) -> AsyncIterator
             running.told = await agent.call("up", spec=running.spec)
             yield running
         nursery.cancel_scope.cancel()
+
+
+class _OtherThread:
+    """Calls to an agent whose trio runs in another thread."""
+
+    def __init__(self, agent: Caller, token: trio.lowlevel.TrioToken) -> None:
+        self._agent, self._token = agent, token
+
+    async def call(self, op: str, /, **args: Any) -> Any:
+        work = partial(self._agent.call, op, **args)
+        return await trio.to_thread.run_sync(partial(trio.from_thread.run, work, trio_token=self._token))
+
+
+@contextmanager
+def shared_lab(folder: Path, nodes: int = 2, nics: int = 3) -> Iterator[RunningLab]:
+    """A lab in a thread of its own, for fixtures of a wider scope; its ``kube`` is for that thread only."""
+    started: queue.SimpleQueue[RunningLab | BaseException] = queue.SimpleQueue()
+    scopes: list[tuple[trio.CancelScope, trio.lowlevel.TrioToken]] = []
+
+    async def live() -> None:
+        token = trio.lowlevel.current_trio_token()
+        with trio.CancelScope() as scope:
+            async with open_lab(folder, nodes, nics) as running:
+                scopes.append((scope, token))
+                started.put(replace(running, agent=_OtherThread(running.agent, token)))
+                await trio.sleep_forever()
+
+    def body() -> None:
+        try:
+            trio.run(live)
+        except BaseException as error:
+            started.put(error)
+
+    thread = threading.Thread(target=body, name="shared lab")
+    thread.start()
+    running = started.get()
+    if isinstance(running, BaseException):
+        raise running
+    try:
+        yield running
+    finally:
+        scope, token = scopes[0]
+        token.run_sync_soon(scope.cancel)
+        thread.join()

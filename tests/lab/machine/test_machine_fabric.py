@@ -22,10 +22,10 @@ def leftovers(prefix: str) -> list[str]:
     return found + [line for line in Path("/proc/self/mounts").read_text().splitlines() if prefix in line]
 
 
-async def test_nodes_reach_each_other_over_every_nic(two_nodes):
+async def test_nodes_reach_each_other_over_every_nic(shared):
     """A ping from one node to the other's address succeeds on each network, and to the bridge on the first."""
     for address in ("172.20.0.12", "10.0.1.2", "10.0.2.2", "172.20.0.1"):
-        done = await two_nodes.run("ping", "-n", "-q", "-c", "1", "-W", "2", address, node="node-1")
+        done = await shared.run("ping", "-n", "-q", "-c", "1", "-W", "2", address, node="node-1")
         assert done["status"] == 0, done
 
 
@@ -78,17 +78,17 @@ async def test_the_audit_names_what_was_added(two_nodes):
     assert [link["ifname"] for link in report["nodes"]["node-2"]["links"]] == ["left0"]
 
 
-async def test_nodes_are_set_as_nodes_of_a_cluster(two_nodes):
+async def test_nodes_are_set_as_nodes_of_a_cluster(shared):
     """Nodes forward, with a loose reverse-path filter, and their ``lo`` is up."""
     names = ("ip_forward", "conf/all/rp_filter", "conf/eth1/rp_filter")
     paths = [f"/proc/sys/net/ipv4/{name}" for name in names]
-    assert (await two_nodes.run("cat", *paths, node="node-1"))["stdout"].split() == ["1", "2", "2"]
-    assert (await two_nodes.run("ping", "-c1", "-W1", "127.0.0.1", node="node-1"))["status"] == 0
+    assert (await shared.run("cat", *paths, node="node-1"))["stdout"].split() == ["1", "2", "2"]
+    assert (await shared.run("ping", "-c1", "-W1", "127.0.0.1", node="node-1"))["status"] == 0
 
 
-async def test_nodes_are_registered_with_their_primary_address(two_nodes):
+async def test_nodes_are_registered_with_their_primary_address(shared):
     """The API has a Node for each, ready, with the management address as its InternalIP."""
-    nodes = await trio.to_thread.run_sync(_get, f"{two_nodes.api.url}/api/v1/nodes")
+    nodes = await trio.to_thread.run_sync(_get, f"{shared.api.url}/api/v1/nodes")
     told = {node["metadata"]["name"]: node["status"] for node in nodes["items"]}
     assert sorted(told) == ["node-1", "node-2"]
     assert {"type": "InternalIP", "address": "172.20.0.12"} in told["node-2"]["addresses"]
@@ -100,28 +100,26 @@ def _get(url: str):
         return json.load(answer)
 
 
-async def test_nodes_reach_the_api(two_nodes):
+async def test_nodes_reach_the_api(shared):
     """A process in a node reads the API through the server its kubeconfig names."""
-    kubeconfig = yaml.safe_load(await trio.Path(two_nodes.told["kubeconfig"]).read_text())
+    kubeconfig = yaml.safe_load(await trio.Path(shared.told["kubeconfig"]).read_text())
     (cluster,) = kubeconfig["clusters"]
-    assert cluster["cluster"]["server"] == f"http://172.20.0.1:{two_nodes.spec['api_port']}"
+    assert cluster["cluster"]["server"] == f"http://172.20.0.1:{shared.spec['api_port']}"
     code = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1] + '/version', timeout=10).read().decode())"
-    done = await two_nodes.run("python3", "-c", code, cluster["cluster"]["server"], node="node-2")
+    done = await shared.run("python3", "-c", code, cluster["cluster"]["server"], node="node-2")
     assert "gitVersion" in done["stdout"], done
 
 
-async def test_a_command_gives_its_status_and_outputs(two_nodes):
+async def test_a_command_gives_its_status_and_outputs(shared):
     """Exit status, both outputs and the input of a command arrive; a signal is 128 and its number."""
-    done = await two_nodes.agent.call(
-        "exec", argv=["sh", "-c", "cat; echo err >&2; exit 3"], node="node-1", stdin="in ü"
-    )
+    done = await shared.agent.call("exec", argv=["sh", "-c", "cat; echo err >&2; exit 3"], node="node-1", stdin="in ü")
     assert done == {"status": 3, "stdout": "in ü", "stderr": "err\n", "timed_out": False}
-    assert (await two_nodes.run("sh", "-c", "kill -9 $$", node="node-1"))["status"] == 137
+    assert (await shared.run("sh", "-c", "kill -9 $$", node="node-1"))["status"] == 137
 
 
-async def test_a_command_that_takes_too_long_is_killed_with_its_children(two_nodes):
+async def test_a_command_that_takes_too_long_is_killed_with_its_children(shared):
     """When the time is up the whole group is dead and the answer says so."""
-    done = await two_nodes.run("sh", "-c", "sleep 98765 & echo started; wait", node="node-1", timeout_seconds=0.5)
+    done = await shared.run("sh", "-c", "sleep 98765 & echo started; wait", node="node-1", timeout_seconds=0.5)
     assert (done["timed_out"], done["stdout"]) == (True, "started\n")
     assert _processes("98765") == []
 
@@ -143,13 +141,13 @@ async def test_a_cancelled_command_is_killed(two_nodes):
     await until(lambda: not _processes("98766"))
 
 
-async def test_commands_run_at_the_same_time(two_nodes):
+async def test_commands_run_at_the_same_time(shared):
     """A server and its client, in two nodes, are two calls at once."""
     argv = ["python3", "-c", "import socket; s = socket.create_server(('10.0.1.2', 7)); print(s.accept()[1][0])"]
     said = {}
 
     async def serve() -> None:
-        said["server"] = (await two_nodes.run(*argv, node="node-2"))["stdout"]
+        said["server"] = (await shared.run(*argv, node="node-2"))["stdout"]
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
@@ -157,7 +155,7 @@ async def test_commands_run_at_the_same_time(two_nodes):
             "import socket, time\nfor _ in range(200):\n try: socket.create_connection(('10.0.1.2', 7)); break\n"
             " except OSError: time.sleep(0.05)"
         )
-        await two_nodes.run("python3", "-c", code, node="node-1")
+        await shared.run("python3", "-c", code, node="node-1")
     assert said["server"] == "10.0.1.1\n"
 
 
@@ -173,11 +171,11 @@ async def test_commands_run_at_the_same_time(two_nodes):
         ({"argv": ["true"], "unknown": 1}, "unknown: "),
     ],
 )
-async def test_a_wrong_call_is_refused_by_name(two_nodes, arguments, problem):
+async def test_a_wrong_call_is_refused_by_name(shared, arguments, problem):
     """Arguments that do not fit are an error that names them; the agent lives on."""
     with pytest.raises(OperationError, match=problem):
-        await two_nodes.agent.call("exec", **arguments)
-    assert (await two_nodes.run("true", node="node-1"))["status"] == 0
+        await shared.agent.call("exec", **arguments)
+    assert (await shared.run("true", node="node-1"))["status"] == 0
 
 
 async def test_nics_change_as_nics_do(two_nodes):

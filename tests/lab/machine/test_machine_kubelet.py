@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -263,24 +264,30 @@ async def test_a_network_that_comes_later_is_used_then(cni):
     assert all("late" in message for message in messages)
 
 
-@pytest.mark.parametrize(
-    ("annotation", "definition", "problem"),
-    [
-        ("a@b@c", "{}", "found 'a@b@c'"),
-        ("a", "no json", "is not JSON"),
-        ("a", '{"cniVersion": "1.0.0", "type": "absent"}', "failed to find plugin 'absent'"),
-        ("a", '{"cniVersion": "1.0.0", "type": "../recorder"}', "is not a file name"),
-    ],
-)
-async def test_a_pod_that_can_never_run_says_why(cni, annotation, definition, problem):
+async def test_a_pod_that_can_never_run_says_why(cni):
     """A malformed annotation or definition, or an absent executable, is an Event; the pod can still be deleted."""
-    await cni.network("a", definition)
-    await cni.pod("p1", annotation)
-    failed = await until(lambda: [e for e in cni.lab.events if e.fields.get("state") == "FailedCreatePodSandBox"])
-    assert problem in failed[0].fields["message"]
-    await cni.lab.kube.delete(PODS, "p1", "default")
-    await cni.gone("p1")
+    problems = {"a@b@c": "found 'a@b@c'"}
+    for name, definition, problem in (
+        ("text", "no json", "is not JSON"),
+        ("absent", '{"cniVersion": "1.0.0", "type": "absent"}', "failed to find plugin 'absent'"),
+        ("path", '{"cniVersion": "1.0.0", "type": "../recorder"}', "is not a file name"),
+    ):
+        await cni.network(name, definition)
+        problems[name] = problem
+    for number, (annotation, problem) in enumerate(problems.items()):
+        await cni.pod(f"p{number}", annotation)
+        found = partial(failures, cni.lab, f"default/p{number}")
+        assert problem in (await until(found))[0]
+        await cni.lab.kube.delete(PODS, f"p{number}", "default")
+        await cni.gone(f"p{number}")
     assert namespaces(cni.lab) == []
+    assert cni.calls == []
+
+
+def failures(lab: RunningLab, pod: str) -> list[str]:
+    """Messages of failed attempts to run a pod."""
+    told = [e.fields for e in lab.events if e.fields.get("pod") == pod]
+    return [fields["message"] for fields in told if fields["state"] == "FailedCreatePodSandBox"]
 
 
 async def test_a_pod_of_the_same_name_is_another_pod(cni):
