@@ -64,6 +64,10 @@ class Journal:
         }
         row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'attachment'").fetchone()
         self._last_id: int = row[0] if row else 0
+        self._interfaces: dict[tuple[str, str], set[int]] = {}
+        """(container id, ifname) to the ids of its rows: nearly every ADD is for one that has none."""
+        for number, container_id, ifname in database.execute("SELECT id, container_id, ifname FROM attachment"):
+            self._interfaces.setdefault((container_id, ifname), set()).add(number)
 
     @classmethod
     def open(cls, run_dir: Path, *, clock: Callable[[], float] = time.time, boot: str | None = None) -> Journal:
@@ -100,6 +104,8 @@ class Journal:
 
     def of_interface(self, container_id: str, ifname: str) -> list[Record]:
         """The records of all networks and plugins under one CNI interface name."""
+        if (container_id, ifname) not in self._interfaces:
+            return []
         return self._select("container_id = ? AND ifname = ?", (container_id, ifname))
 
     def of_network(self, plugin: str, network: str) -> list[Record]:
@@ -149,6 +155,10 @@ class Journal:
         allocations = self.allocations(record)
         with self._transaction():
             self._db.execute("DELETE FROM attachment WHERE id = ?", (record.id,))
+        interface = (record.key.container_id, record.key.ifname)
+        rows = self._interfaces.pop(interface, set()) - {record.id}
+        if rows:
+            self._interfaces[interface] = rows
         for allocation in allocations:
             self._held[allocation.pool].remove(allocation.index)
 
@@ -184,6 +194,7 @@ class Journal:
                 [(pool, _index(index)) for pool, index in new.cursors.items()],
             )
         self._last_id = number
+        self._interfaces.setdefault((new.key.container_id, new.key.ifname), set()).add(number)
         for allocation in new.allocations:
             self.held(allocation.pool).add(allocation.index)
         self._cursors.update(new.cursors)

@@ -118,10 +118,11 @@ async def test_add_cancelled_before_the_kernel_is_free_leaves_nothing(rig: Rig) 
 async def test_add_cancelled_inside_the_kernel_is_finished(rig: Rig) -> None:
     """What the kernel is already doing is not torn apart: the attachment is whole, and DEL takes it."""
     reached, go_on = trio.Event(), threading.Event()
+    loop = trio.lowlevel.current_trio_token()
 
     def wait(step: str) -> None:
         if step == "link net1-1":
-            trio.from_thread.run_sync(reached.set)
+            loop.run_sync_soon(reached.set)
             assert go_on.wait(10)
 
     rig.kernel.before_step = wait

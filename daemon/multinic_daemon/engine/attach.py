@@ -58,8 +58,8 @@ async def attach(engine: Engine, call: Invocation) -> Result:
         record = engine.journal.begin(prepared.new)
         crashpoints.reached("add.journaled")
         try:
-            made = await trio.to_thread.run_sync(
-                engine.kernel.apply_plan, prepared.new.plan, call.netns, record.group, limiter=engine.limiter
+            made = await engine.in_thread(
+                partial(engine.kernel.apply_plan, prepared.new.plan, call.netns, record.group)
             )
             crashpoints.reached("add.applied")
             result = link_result(call.netns, prepared.links, made, call.netconf.ipam)
@@ -116,9 +116,7 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
 async def kernel_differences(engine: Engine, record: Record) -> list[str]:
     """How the kernel differs from a record, one sentence each."""
     try:
-        return await trio.to_thread.run_sync(
-            engine.kernel.differences, record.plan, record.netns, limiter=engine.limiter
-        )
+        return await engine.in_thread(partial(engine.kernel.differences, record.plan, record.netns))
     except ContainerGoneError as error:
         return [str(error)]
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import trio
+from outcome import Outcome
 
 from multinic_core.plan import NodeView
 from multinic_core.registry import Registry
 from multinic_daemon.cluster import ClusterView
 from multinic_daemon.journal import Journal
 from multinic_daemon.kernel import PodKernel
+
+T = TypeVar("T")
 
 KERNEL_THREADS = 16
 """Kernel conversations at once. Removals mostly wait for a grace period, so more than there are processors."""
@@ -76,3 +80,27 @@ class Engine:
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     """By (container id, ifname)."""
     limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(KERNEL_THREADS))
+
+    async def in_thread(self, talk: Callable[[], T]) -> T:
+        """The result of a blocking talk with the kernel, which goes on to its end even when this is cancelled.
+
+        Does what ``trio.to_thread.run_sync`` does with this limiter, in half the time: without a turn of the event
+        loop, without naming the thread, and without a way for it to call back.
+        """
+        task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
+        results: list[Outcome[T]] = []
+
+        def deliver(result: Outcome[T]) -> None:
+            results.append(result)
+            token.run_sync_soon(trio.lowlevel.reschedule, task)
+
+        try:
+            self.limiter.acquire_nowait()
+        except trio.WouldBlock:
+            await self.limiter.acquire()
+        try:
+            trio.lowlevel.start_thread_soon(talk, deliver)
+            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        finally:
+            self.limiter.release()
+        return results[0].unwrap()

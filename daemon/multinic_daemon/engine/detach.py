@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import trio
 
@@ -38,7 +39,7 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
 
 
 async def _remove(engine: Engine, netns: str, group: int) -> int:
-    return await trio.to_thread.run_sync(engine.kernel.remove_links, netns, group, limiter=engine.limiter)
+    return await engine.in_thread(partial(engine.kernel.remove_links, netns, group))
 
 
 async def delete(engine: Engine, key: AttachmentKey, netns: str, *, only: int | None = None) -> None:
