@@ -27,6 +27,8 @@ COUNTS = (1, 2, 4, 8, 16)
 TARGETS = ((1, 1.0), (8, 1 / 3))
 """NICs, and the most that attaching them may take as a part of the reference's time."""
 
+MOST_NICS = 32
+
 Seconds = tuple[float, float]
 """Of attaching and of detaching."""
 
@@ -107,7 +109,13 @@ def require_links(netns: Path, count: int) -> None:
 
 
 def measure(runs: int, counts: Sequence[int]) -> Report:
-    """Run everything and compare."""
+    """Run everything and compare.
+
+    Raises:
+        BenchError: it cannot be carried out here.
+    """
+    if runs < 1 or min(counts) < 1 or max(counts) > MOST_NICS:
+        raise BenchError(f"found {runs} runs of {list(counts)} NICs, expected 1 or more of 1 to {MOST_NICS}")
     with ExitStack() as stack_of:
         folder = Path(tempfile.mkdtemp(prefix="multinic-bench-", dir=memory_folder()))
         stack_of.callback(shutil.rmtree, folder)

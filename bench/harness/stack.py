@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.error
@@ -89,7 +90,7 @@ def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan") -> Iterator
     api_log, daemon_log = folder / "api.log", folder / "daemon.log"
     executable = install(folder / "bin", socket)[0]
     serve = [sys.executable, "-m", "multinic_lab.apiserver", "--kubeconfig", kubeconfig]
-    with staying(serve, api_log, stdout=-1) as api:
+    with staying(serve, api_log, stdout=subprocess.PIPE) as api:
         assert api.stdout is not None
         url = api.stdout.readline().decode().strip()
         if not url:
@@ -97,8 +98,8 @@ def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan") -> Iterator
             require_alive(api, api_log)
         _write_objects(url, node, main_plugin)
         command = [sys.executable, "-m", "multinic_daemon", "--node", NODE_NAME, "--run-dir", socket.parent]
-        command += ["--socket", socket, "--kubeconfig", kubeconfig, "--log-level", "warning"]
-        with staying(command, daemon_log) as daemon:
+        command += ["--socket", socket, "--kubeconfig", kubeconfig]
+        with staying(command, daemon_log, stdout=subprocess.DEVNULL) as daemon:
             found = Stack(node, executable, Runner(folder), main_plugin)
             end = time.monotonic() + READY_SECONDS
             while (problem := _first_attachment(found)) and time.monotonic() < end:
