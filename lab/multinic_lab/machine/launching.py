@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -14,6 +15,9 @@ import trio
 from multinic_core.errors import ConfigError
 from multinic_lab.machine.launcher import MAX_DATAGRAM
 from multinic_lab.machine.layout import Layout
+
+UNKNOWN_STATUS = 255
+"""Given for processes whose launcher died."""
 
 
 class LaunchedProcess:
@@ -66,6 +70,7 @@ class Launcher:
         self._starting: dict[int, _Starting] = {}
         self._running: dict[int, LaunchedProcess] = {}
         self._lock = trio.Lock()
+        self._gone = False
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Read what the launcher says; never returns.
@@ -74,22 +79,40 @@ class Launcher:
             ConnectionError: the launcher is gone.
         """
         task_status.started()
-        while data := await self._socket.recv(MAX_DATAGRAM):
-            document = json.loads(data)
-            if "ended" in document:
-                self._running.pop(document["ended"])._end(document["status"])
-                continue
-            starting = self._starting.pop(document["id"])
-            if "pid" in document:
-                starting.process = self._running[document["pid"]] = LaunchedProcess(document["pid"])
-            else:
-                starting.error = document["error"]
-            starting.done.set()
-        raise ConnectionError("the launcher of daemons is gone")
+        try:
+            while data := await self._receive():
+                self._take(json.loads(data))
+            raise ConnectionError("the launcher of daemons is gone")
+        finally:
+            # Nobody will tell how these ended; whoever waits for them must not wait for ever.
+            for process in self._running.values():
+                process._end(UNKNOWN_STATUS)
+            for starting in self._starting.values():
+                starting.error = "the launcher of daemons is gone"
+                starting.done.set()
+            self._gone = True
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._socket.recv(MAX_DATAGRAM)
+        except ConnectionError:
+            return b""
+
+    def _take(self, document: dict[str, Any]) -> None:
+        if "ended" in document:
+            self._running.pop(document["ended"])._end(document["status"])
+            return
+        starting = self._starting.pop(document["id"])
+        if "pid" in document:
+            starting.process = self._running[document["pid"]] = LaunchedProcess(document["pid"])
+        else:
+            starting.error = document["error"]
+        starting.done.set()
 
     async def _send(self, document: Mapping[str, Any]) -> None:
         async with self._lock:
-            await self._socket.send(json.dumps(document).encode())
+            with contextlib.suppress(ConnectionError):
+                await self._socket.send(json.dumps(document).encode())
 
     async def start(
         self, program: str, argv: Sequence[str], *, netns: Path | None, env: Mapping[str, str], output: Path
@@ -99,6 +122,8 @@ class Launcher:
         Raises:
             ConfigError: the process could not be forked.
         """
+        if self._gone:
+            raise ConfigError(f"{program}: the launcher of daemons is gone")
         with trio.CancelScope(shield=True):
             self._number += 1
             starting = self._starting[self._number] = _Starting()

@@ -115,7 +115,7 @@ async def test_a_daemon_is_a_process_in_its_node(furnished):
     pid = await furnished.agent.call("wait_daemon", node="node-1")
     node = furnished.told["netns"]["node-1"]
     assert _inode(f"/proc/{pid}/ns/net") == _inode(node)
-    assert _names(f"/proc/{pid}/root/sys/class/net") == {"lo", "eth0", "eth1", "eth2"}
+    assert _links(f"/proc/{pid}/root/sys/class/net") == {"lo", "eth0", "eth1", "eth2"}
     assert _text(f"/proc/{pid}/comm") == "multinic-daemon"
     assert pid != await furnished.agent.call("wait_daemon", node="node-2")
 
@@ -124,8 +124,8 @@ def _inode(path: str) -> int:
     return Path(path).stat().st_ino
 
 
-def _names(path: str) -> set[str]:
-    return {entry.name for entry in Path(path).iterdir()}
+def _links(path: str) -> set[str]:
+    return {entry.name for entry in Path(path).iterdir() if entry.is_symlink()}
 
 
 def _text(path: str) -> str:
@@ -153,6 +153,17 @@ async def test_daemons_end_with_the_lab(furnished):
     (hello,) = [event for event in furnished.events if event.name == "hello"]
     os.kill(hello.fields["pid"], signal.SIGKILL)
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+async def test_a_killed_launcher_ends_the_lab(furnished):
+    """Without its launcher the agent removes the lab and ends, daemons included."""
+    pids = [await furnished.agent.call("wait_daemon", node=f"node-{k}") for k in (1, 2)]
+    (hello,) = [event for event in furnished.events if event.name == "hello"]
+    agent = hello.fields["pid"]
+    (launcher,) = [pid for pid in _text(f"/proc/{agent}/task/{agent}/children").split() if pid not in map(str, pids)]
+    os.kill(int(launcher), signal.SIGKILL)
+    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    await until(lambda: not list(Path("/run/netns").glob(f"{furnished.prefix}*")))
 
 
 async def test_pods_talk_over_every_nic_and_leave_nothing(furnished, tmp_path):
