@@ -18,6 +18,8 @@ from multinic_lab.machine.client import AgentClient, OperationError
 
 PING_SECONDS = 2
 PARALLEL_PINGS = 8
+PASSING = ("refused", "busy")
+"""In iperf3's words: its server does not listen yet, or is not done with the transfer before."""
 RULE = "#" * 43
 
 
@@ -144,14 +146,14 @@ async def _serve(agent: AgentClient, pod: LabPod) -> None:
 
 
 async def _bandwidth(agent: AgentClient, source: LabPod, address: str, seconds: int) -> float | None:
-    """bit/s received over TCP, or None; a server that is not listening yet is tried again for some seconds."""
+    """bit/s received over TCP, or None; a server that is not ready yet is tried again for some seconds."""
     argv = ["iperf3", "--client", address, "--time", str(seconds), "--json", "--connect-timeout", "3000"]
     for _attempt in range(10):
         done = await agent.call("exec", pod=source.key, argv=argv, timeout_seconds=seconds + 30)
         report = json.loads(done["stdout"] or "{}")
         if done["status"] == 0 and "error" not in report:
             return float(report["end"]["sum_received"]["bits_per_second"])
-        if "refused" not in report.get("error", ""):
+        if not any(passing in report.get("error", "") for passing in PASSING):
             return None
         await trio.sleep(0.3)
     return None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trio
 from multinic_lab.kernel.guest import open_guest
 from multinic_lab.provision import tools
@@ -49,26 +50,31 @@ print(failures or "all the same", flush=True)
 """
 
 
-def _guest_processes(folder_prefix: str = "linux.uml") -> set[int]:
-    """Process ids of every User Mode Linux process of this user, from /proc."""
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Guests of this test keep their folders here, so that those of others on this machine are not taken for them."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def _guest_processes() -> set[int]:
+    """Process ids of this test's User Mode Linux processes, from /proc: their command lines name their folder."""
+    folder = f"uml_dir={os.environ['TMPDIR']}/".encode()
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if (
-                    folder_prefix.encode() in (entry / "cmdline").read_bytes().split(b"\0")[0]
-                    and entry.stat().st_uid == os.getuid()
-                ):
-                    found.add(int(entry.name))
+                command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
+            if b"linux.uml" in command and folder in command:
+                found.add(int(entry.name))
     return found
 
 
 async def _gone(processes: set[int]) -> bool:
     """True once all of `processes` are gone, within 10 s."""
     with trio.move_on_after(10) as scope:
-        while processes & _guest_processes():  # noqa: ASYNC110 - another process tells nobody
+        while processes & _guest_processes():
             await trio.sleep(0.05)
     return not scope.cancelled_caught
 
