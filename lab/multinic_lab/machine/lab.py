@@ -17,9 +17,10 @@ from multinic_core.ports import Key
 from multinic_lab.machine import api, netns
 from multinic_lab.machine.daemons import Daemon, Daemons
 from multinic_lab.machine.fabric import Fabric
-from multinic_lab.machine.kubelet import Kubelet, PodWorker
+from multinic_lab.machine.kubelet import Kubelet
 from multinic_lab.machine.launching import Launcher
 from multinic_lab.machine.layout import Layout, claim, sweep
+from multinic_lab.machine.podworker import PodWorker
 from multinic_lab.machine.runtime import CniRuntime
 from multinic_lab.machine.spec import LabSpec
 
