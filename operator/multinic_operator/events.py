@@ -34,7 +34,7 @@ async def tell(world: World, network: MultiNicNetwork, kind: str, reason: str, m
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     now = timestamp(world.now())
     event = Event(
-        metadata=ObjectMeta(name=f"{network.name}.{digest}", namespace=NAMESPACE),
+        metadata=ObjectMeta(name=f"{network.name[:200]}.{digest}", namespace=NAMESPACE),
         involved_object={
             "apiVersion": network.api_version,
             "kind": network.kind,

@@ -319,3 +319,18 @@ def test_excluded_blocks_counts_blocks() -> None:
     excludes = [ip_network(e) for e in ("192.168.2.0/23", "192.168.9.0/25", "10.0.0.0/8", "192.168.255.0/24")]
     assert excluded_blocks(container, 8, excludes) == [(2, 3), (255, 255)]
     assert excluded_blocks(container, 8, [ip_network("192.0.0.0/8")]) == [(0, 255)]
+
+
+def test_nics_that_swap_their_names_keep_their_blocks_by_address() -> None:
+    """Of two renamed NICs on one network each takes the row that has its address."""
+    before = compute(request(), nics(a={"eth1": "10.0.1.1/24", "eth2": "10.0.1.2/24"})).spec
+    after = compute(request(), nics(a={"ens8": "10.0.1.1/24", "ens7": "10.0.1.2/24"}), before).spec
+    assert table(after) == {"10.0.1.0/24": {"a/ens8": 0, "a/ens7": 1}}
+
+
+def test_two_entries_of_one_interface_index_cannot_both_be_right() -> None:
+    """The second entry of an index, which no working CIDR has, gets an index and blocks of its own."""
+    present = nics(a={"eth1": "10.0.1.1/24", "eth2": "10.0.2.1/24"})
+    spec = compute(request(), present).spec
+    spoiled = spec.model_copy(update={"cidr": [spec.cidr[0], spec.cidr[1].model_copy(update={"interface_index": 0})]})
+    assert compute(request(), present, spoiled).spec == spec

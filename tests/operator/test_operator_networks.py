@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from multinic_core.errors import ApiError
 from multinic_core.model import ATTACHMENT_DEFINITIONS, CIDRS, EVENTS, IPPOOLS, NAMESPACES, NETWORKS
 
@@ -139,6 +141,22 @@ async def test_a_foreign_definition_is_named_and_left(cluster: Any, autojump_clo
         await cluster.kube.delete(NETWORKS, "net")
         await cluster.quiet()
     assert await cluster.kube.list(ATTACHMENT_DEFINITIONS) == [before]
+
+
+async def test_a_foreign_definition_where_none_is_wanted_stays(cluster: Any, autojump_clock: Any) -> None:
+    """Cleaning up a namespace that is not listed removes ours alone."""
+    two_nodes(cluster)
+    cluster.namespace("blue")
+    cluster.network()
+    await cluster.settle()
+    await cluster.kube.delete(ATTACHMENT_DEFINITIONS, "net", "blue")
+    cluster.kube.seed(
+        ATTACHMENT_DEFINITIONS, {"metadata": {"name": "net", "namespace": "blue"}, "spec": {"config": "{}"}}
+    )
+    await cluster.edit(namespaces=["default"])
+    await cluster.settle()
+    assert where(cluster) == ["blue", "default"]
+    assert (await cluster.status()).config_status == "WaitForConfig"
 
 
 async def test_annotations_and_owner_of_a_definition_are_restored(cluster: Any, autojump_clock: Any) -> None:
@@ -380,3 +398,34 @@ async def test_api_errors_are_retried_until_all_is_there(cluster: Any, autojump_
     cluster.kube.fail(ApiError("broken", status=500), verb="create", resource=CIDRS, times=2)
     await cluster.settle()
     assert len(cluster.pools()) == 4
+
+
+async def test_finalizers_of_others_survive_a_stale_store(cluster: Any, autojump_clock: Any) -> None:
+    """Ours is added only to the object as it was read, so nobody else's is lost."""
+    two_nodes(cluster)
+    cluster.network()
+    operator = cluster.operator()
+    with cluster.kube.stale():
+        await cluster.kube.patch(NETWORKS, "net", {"metadata": {"finalizers": ["example.com/theirs"]}})
+        with pytest.raises(ApiError) as caught:
+            await operator.networks.reconcile("net")
+    assert caught.value.status == 409
+    await operator.networks.reconcile("net")
+    network = await cluster.kube.get(NETWORKS, "net")
+    assert network.metadata.finalizers == ["example.com/theirs", "finalizers.multinicnetwork.multinic.fms.io"]
+
+
+async def test_a_network_set_aside_finds_its_blocks_again(cluster: Any, autojump_clock: Any) -> None:
+    """Switched to no IPAM and back, as a migration does, it keeps CIDR and pools untouched."""
+    two_nodes(cluster)
+    cluster.network()
+    await cluster.settle()
+    before = {r: await cluster.kube.list(r) for r in (CIDRS, IPPOOLS)}
+    async with cluster.running():
+        await cluster.edit(ipam="", multiNICIPAM=False, plugin={"args": {"mode": "l2"}})
+        await cluster.quiet()
+        assert (await cluster.status()).route_status == "N/A"
+        ipam = {"type": "multi-nic-ipam", "hostBlock": 6, "interfaceBlock": 2, "vlanMode": "l3"}
+        await cluster.edit(ipam=ipam, multiNICIPAM=True, plugin={"args": {"mode": "l3"}})
+        await cluster.quiet()
+    assert {r: await cluster.kube.list(r) for r in before} == before

@@ -8,6 +8,7 @@ import pytest
 
 from multinic_core.errors import ApiError
 from multinic_core.model import ATTACHMENT_DEFINITIONS, CIDRS, EVENTS, HOST_INTERFACES, NETWORKS, NODES
+from multinic_core.ports import Key
 
 L2 = {"type": "multi-nic-ipam", "hostBlock": 6, "interfaceBlock": 2, "vlanMode": "l2"}
 
@@ -242,3 +243,26 @@ async def test_a_status_that_could_not_be_written_is_written_later(
     cluster.kube.fail(ApiError("no", status=status), verb="patch", resource=NETWORKS, times=3)
     await cluster.settle()
     assert (await cluster.status()).config_status == "Success"
+
+
+async def test_a_status_is_written_once_though_the_watch_lags(cluster: Any, autojump_clock: Any) -> None:
+    """A second look before the store shows our own write does not write again."""
+    two_nodes(cluster)
+    cluster.network(ipam=L2)
+    operator = cluster.operator()
+    await operator.networks.reconcile("net")
+    with cluster.kube.stale():
+        for _ in range(3):
+            await operator.statuses.reconcile("net")
+    assert len([write for write in cluster.kube.writes if write.subresource == "status"]) == 1
+
+
+async def test_an_old_lease_is_silent_at_first_sight(cluster: Any, autojump_clock: Any) -> None:
+    """A daemon is not called alive for even a moment on the word of a Lease that has run out."""
+    await cluster.renew("node-1")
+    await cluster.quiet(60)
+    await cluster.renew("node-2")
+    operator = cluster.operator()
+    for lease in operator.world.leases.list():
+        operator.daemons.observe(Key(lease.namespace, lease.name))
+    assert {node: daemon.alive for node, daemon in operator.daemons.view().items()} == {"node-1": False, "node-2": True}
