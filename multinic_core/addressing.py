@@ -5,15 +5,14 @@ With base ``S/p``, ``interfaceBlock`` ib and ``hostBlock`` hb, for IPv4 (32 bits
     interface block i   = S + i * 2^(bits - p - ib)                    / p + ib        0 <= i < 2^ib
     pod block (i, h)    = interface block i + h * 2^(bits - p - ib - hb) / p + ib + hb   0 <= h < 2^hb
 
-Source: the fields ``interfaceBlock`` and ``hostBlock`` of multi-nic-ipam. Indexes, once given, never move:
-``assign_indexes`` only adds.
+Source: the fields ``interfaceBlock`` and ``hostBlock`` of multi-nic-ipam. Who gets which index is the operator's matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_interface, ip_network
+from ipaddress import collapse_addresses, ip_interface, ip_network
 
 from multinic_core.errors import ConfigError
 from multinic_core.plan import IPNetwork
@@ -69,21 +68,30 @@ class Blocks:
     def pod_block(self, interface_index: int, host_index: int) -> IPNetwork:
         return block(self.interface_block(interface_index), self.host_bits, host_index)
 
-    def interface_usable(self, interface_index: int) -> bool:
-        """Whether no exclude takes the whole interface block."""
-        return not any(covers(exclude, self.interface_block(interface_index)) for exclude in self.excludes)
 
-    def host_usable(self, host_index: int, interface_indexes: Iterable[int]) -> bool:
-        """Whether no exclude takes the whole pod block of this host on any of the interfaces."""
-        return not any(
-            covers(exclude, self.pod_block(interface_index, host_index))
-            for interface_index in interface_indexes
-            for exclude in self.excludes
-        )
+def excluded_blocks(container: IPNetwork, bits: int, excludes: Sequence[IPNetwork]) -> list[tuple[int, int]]:
+    """Indexes of the 2^bits blocks of ``container`` that the excludes take whole, as inclusive ranges.
 
-    def pool_excludes(self, pod_block: IPNetwork) -> tuple[IPNetwork, ...]:
-        """The excludes that take a part of this block, in the order written."""
-        return tuple(exclude for exclude in self.excludes if overlaps(exclude, pod_block))
+    Arithmetic, never a loop over indexes: an IPv6 container may have more blocks than a loop ever ends.
+    """
+    shift = container.max_prefixlen - container.prefixlen - bits
+    ranges = []
+    for exclude in excludes:
+        if covers(exclude, container):
+            ranges.append((0, (1 << bits) - 1))
+        elif covers(container, exclude) and exclude.max_prefixlen - exclude.prefixlen >= shift:
+            first = (int(exclude.network_address) - int(container.network_address)) >> shift
+            ranges.append((first, first + (exclude.num_addresses >> shift) - 1))
+    return ranges
+
+
+def merged(networks: Iterable[IPNetwork]) -> list[IPNetwork]:
+    """The networks with neighbours joined, so that two halves of a block count as the block."""
+    ordered = list(networks)
+    joined: list[IPNetwork] = []
+    for version in (4, 6):
+        joined += collapse_addresses([n for n in ordered if n.version == version])  # type: ignore[type-var]
+    return joined
 
 
 def parse_network(text: str, path: str) -> IPNetwork:
@@ -140,42 +148,3 @@ def parse_blocks(subnet: str, interface_bits: int, host_bits: int, excludes: Seq
         Blocks(network, interface_bits, host_bits, tuple(e for e in parsed if overlaps(e, network)))
         for network in subnets
     )
-
-
-def assign_indexes(
-    held: Mapping[str, int], wanted: Iterable[str], bits: int, usable: Callable[[int], bool]
-) -> tuple[dict[str, int], list[str]]:
-    """Give an index to each wanted name that holds none, without moving one that does.
-
-    New names get the next index above all held ones, in sorted order; gaps are used only when none is left above.
-
-    Args:
-        held: names with their index, those not wanted now included.
-        wanted: names that need an index.
-        bits: indexes lie below 2^bits.
-        usable: whether an index may be given.
-
-    Returns:
-        All held and new names with their indexes, and the names for which none was left, sorted.
-    """
-    indexes = dict(held)
-    taken = set(held.values())
-    limit = 1 << bits
-    above = max(taken, default=-1) + 1
-    gaps = 0
-    left: list[str] = []
-    for name in sorted(set(wanted) - held.keys()):
-        while above < limit and not usable(above):
-            above += 1
-        if above < limit:
-            index, above = above, above + 1
-        else:
-            while gaps < limit and (gaps in taken or not usable(gaps)):
-                gaps += 1
-            if gaps >= limit:
-                left.append(name)
-                continue
-            index = gaps
-        indexes[name] = index
-        taken.add(index)
-    return indexes, left

@@ -29,11 +29,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
-from multinic_core.addressing import block, covers, overlaps
+from multinic_core.addressing import block, covers, excluded_blocks, merged, overlaps
 from multinic_core.model import CIDRConfig, CIDREntry, CIDRHost, CIDRSpec, pool_name
 from multinic_core.plan import IPNetwork
 from multinic_core.pools import HeldIndexes
-from multinic_operator.excludes import excluded_blocks, merged
 from multinic_operator.layout import BlockRequest, Entry, HostNic
 from multinic_operator.numbering import HostIndexes
 from multinic_operator.rows import match_rows

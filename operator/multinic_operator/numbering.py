@@ -9,11 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
-from multinic_core.addressing import covers, overlaps
+from multinic_core.addressing import covers, excluded_blocks, merged, overlaps
 from multinic_core.model import CIDRHost
 from multinic_core.plan import IPNetwork
 from multinic_core.pools import HeldIndexes
-from multinic_operator.excludes import excluded_blocks, merged
 from multinic_operator.layout import BlockRequest, Entry, HostNic
 from multinic_operator.rows import Needs
 

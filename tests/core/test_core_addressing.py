@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multinic_core import ConfigError
-from multinic_core.addressing import assign_indexes, block, covers, parse_blocks, usable_indexes
+from multinic_core.addressing import block, covers, excluded_blocks, merged, parse_blocks, usable_indexes
 
 
 @pytest.mark.parametrize(
@@ -99,38 +99,21 @@ def test_all_problems_are_told_at_once():
     assert len(refused.value.problems) == 3
 
 
-def test_excludes_skip_blocks_and_reach_pools():
-    """The example of the original: host index 1 is taken by an exclude, the pool of host 2 carries the rest."""
-    (blocks,) = parse_blocks("192.168.0.0/16", 2, 8, ["192.168.0.64/26", "192.168.0.128/30"])
-    assert [blocks.host_usable(index, [0]) for index in range(3)] == [True, False, True]
-    assert blocks.host_usable(1, [1])
-    assert not blocks.host_usable(1, [0, 1])
-    assert blocks.pool_excludes(blocks.pod_block(0, 2)) == (ip_network("192.168.0.128/30"),)
+def test_excludes_take_whole_blocks_only():
+    """Half a block excluded leaves it usable; two halves that join, or more than the container, take it."""
+    container = ip_network("192.168.0.0/18")
+    halves = [ip_network("192.168.0.64/27"), ip_network("192.168.0.96/27")]
+    assert excluded_blocks(container, 8, [*halves, ip_network("192.168.0.128/30")]) == []
+    assert excluded_blocks(container, 8, merged(halves)) == [(1, 1)]
+    assert excluded_blocks(container, 8, [ip_network("192.168.1.0/24")]) == [(4, 7)]
+    assert excluded_blocks(container, 8, [ip_network("192.168.0.0/16")]) == [(0, 255)]
 
 
-def test_new_names_are_numbered_in_sorted_order_above_the_held_ones():
-    """Two nodes that come together are numbered by name, whatever their order of arrival."""
-    assert assign_indexes({"b": 4}, ["d", "c", "b"], 3, lambda _: True) == ({"b": 4, "c": 5, "d": 6}, [])
-
-
-def test_gaps_are_used_only_when_none_is_left_above():
-    """Index 3 is the last of two bits; then the lowest gap is taken; then no index is left."""
-    indexes, left = assign_indexes({"a": 2}, ["b", "c", "d", "e"], 2, lambda index: index != 0)
-    assert indexes == {"a": 2, "b": 3, "c": 1}
-    assert left == ["d", "e"]
-
-
-@given(
-    st.dictionaries(st.text("abcdef", min_size=1, max_size=2), st.integers(0, 15), max_size=10).filter(
-        lambda held: len(set(held.values())) == len(held)
-    ),
-    st.sets(st.text("abcdef", min_size=1, max_size=2), max_size=20),
-    st.sets(st.integers(0, 15)),
-)
-def test_indexes_never_move_and_never_repeat(held, wanted, taboo):
-    """Whatever joins, held indexes stay, and no two names share one."""
-    indexes, left = assign_indexes(held, wanted, 4, lambda index: index not in taboo)
-    assert indexes.items() >= held.items()
-    assert len(set(indexes.values())) == len(indexes)
-    assert wanted <= indexes.keys() | set(left)
-    assert not {indexes[name] for name in indexes.keys() - held.keys()} & taboo
+@given(st.integers(0, 255), st.integers(18, 30), st.integers(0, 2**14 - 1))
+def test_excluded_blocks_are_those_that_the_exclude_covers(index, prefix_length, offset):
+    """The ranges say exactly what asking each block would say."""
+    container = ip_network("192.168.0.0/18")
+    base = int(container.network_address) + offset
+    exclude = ip_network((base >> (32 - prefix_length) << (32 - prefix_length), prefix_length))
+    ranges = excluded_blocks(container, 8, [exclude])
+    assert any(first <= index <= last for first, last in ranges) == covers(exclude, block(container, 8, index))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from multinic_operator.blocks import Computed, compute_blocks
-from multinic_operator.excludes import excluded_blocks
 from multinic_operator.layout import BlockRequest, HostNic
 
+from multinic_core.addressing import excluded_blocks
 from multinic_core.model import CIDRSpec
 
 
