@@ -5,7 +5,7 @@ With base ``S/p``, ``interfaceBlock`` ib and ``hostBlock`` hb, for IPv4 (32 bits
     interface block i   = S + i * 2^(bits - p - ib)                    / p + ib        0 <= i < 2^ib
     pod block (i, h)    = interface block i + h * 2^(bits - p - ib - hb) / p + ib + hb   0 <= h < 2^hb
 
-Source: the fields ``interfaceBlock`` and ``hostBlock`` of multi-nic-ipam. Who gets which index is the operator's matter.
+Source: the fields ``interfaceBlock`` and ``hostBlock`` of multi-nic-ipam. Who gets which index, the operator decides.
 """
 
 from __future__ import annotations

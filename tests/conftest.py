@@ -1,4 +1,4 @@
-"""Every kernel test runs in exactly one kernel: here when this kernel can, else in the lab kernel. None is
+"""Every test runs in exactly one kernel: here when this kernel can, else in the lab kernel. None is
 skipped."""
 
 import pytest
@@ -26,5 +26,5 @@ def pytest_report_collectionfinish(config: pytest.Config) -> str:
     """The line that says where the rest runs."""
     elsewhere = config.stash.get(ELSEWHERE, 0)
     if in_lab_kernel():
-        return f"{elsewhere} kernel tests run in this machine's own kernel"
-    return f"{elsewhere} kernel tests run in the lab kernel (make test runs them first)"
+        return f"{elsewhere} tests run in this machine's own kernel"
+    return f"{elsewhere} tests run in the lab kernel (make test runs them first)"
