@@ -167,5 +167,10 @@ class Networks:
         await kube.delete(CIDRS, name)
         pools = [pool for pool in await kube.list(IPPOOLS) if pool.spec.net_attach_def == name]
         await each(partial(kube.delete, IPPOOLS, pool.name, uid=pool.metadata.uid) for pool in pools)
-        await write_finalizers(kube, NETWORKS, network, [f for f in finalizers if f != NETWORK_FINALIZER])
+        try:
+            await write_finalizers(kube, NETWORKS, network, [f for f in finalizers if f != NETWORK_FINALIZER])
+        except ApiError as error:
+            if error.status == 404:
+                return  # it has gone already; the store has yet to show it
+            raise
         logger.info("network removed", extra={"network": name, "pools": len(pools)})
