@@ -100,14 +100,30 @@ async def start_pods(running: RunningLab, *names: str, network: str = "l2") -> d
 
 
 async def test_daemons_tell_the_nics_of_their_own_node(furnished):
-    """Each daemon sees exactly the secondary NICs of its node, and sees a new one within two seconds."""
+    """Each daemon sees exactly the secondary NICs of its node."""
     hosts = await stored(furnished, HOST_INTERFACES, lambda hosts: len(hosts) == 2)
     told = {h.name: [(i.interface_name, i.host_ip) for i in h.spec.interfaces] for h in hosts}
     assert told == {f"node-{k}": [("eth1", f"10.0.1.{k}"), ("eth2", f"10.0.2.{k}")] for k in (1, 2)}
-    await furnished.agent.call(
-        "node_nic", node="node-2", action="add", ifname="eth9", network=2, addresses=["10.0.2.99/24"]
-    )
-    await stored(furnished, HOST_INTERFACES, lambda hosts: len(hosts[1].spec.interfaces) == 3, seconds=2)
+
+
+async def test_every_change_of_a_nic_shows_within_two_seconds(furnished):
+    """A NIC that is new, renamed, readdressed, downed, up again or removed shows so in the node's HostInterface."""
+    own = [("eth1", "10.0.1.2"), ("eth2", "10.0.2.2")]
+    await stored(furnished, HOST_INTERFACES, lambda hosts: len(hosts) == 2)
+    for change, expected in [
+        ({"action": "add", "ifname": "eth9", "network": 2, "addresses": ["10.0.2.99/24"]}, [("eth9", "10.0.2.99")]),
+        ({"action": "rename", "ifname": "eth9", "new_name": "fast0"}, [("fast0", "10.0.2.99")]),
+        ({"action": "readdress", "ifname": "fast0", "addresses": ["10.0.2.98/24"]}, [("fast0", "10.0.2.98")]),
+        ({"action": "down", "ifname": "fast0"}, []),
+        ({"action": "up", "ifname": "fast0"}, [("fast0", "10.0.2.98")]),
+        ({"action": "remove", "ifname": "fast0"}, []),
+    ]:
+        await furnished.agent.call("node_nic", node="node-2", **change)
+
+        def shows(hosts, wanted=tuple(own + expected)):
+            return tuple((i.interface_name, i.host_ip) for i in hosts[1].spec.interfaces) == wanted
+
+        await stored(furnished, HOST_INTERFACES, shows, seconds=2)
 
 
 async def test_a_daemon_is_a_process_in_its_node(furnished):
