@@ -9,10 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 from multinic_core.errors import MultinicError
+from multinic_core.plan import Allocation
 from multinic_daemon.records import COLUMNS, Record, from_row
 
 FILE_NAME = "journal.db"
@@ -72,8 +76,20 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, int]:
     return database, lock
 
 
-def read_rows(path: Path) -> dict[str, Any]:
-    """Everything in a journal as one JSON-ready object, without changing it; a daemon may be using it.
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything in a journal at one instant."""
+
+    records: tuple[Record, ...]
+    """Sorted by id."""
+    allocations: Mapping[int, tuple[Allocation, ...]]
+    """Id of a record to its addresses, sorted by pool and index; records without are absent."""
+    cursors: Mapping[str, int]
+    """Pool name to the index given last, sorted by name."""
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Everything in a journal, without changing it; a daemon may be using it.
 
     Raises:
         JournalError: there is no such file, or it cannot be read.
@@ -86,27 +102,33 @@ def read_rows(path: Path) -> dict[str, Any]:
             database.execute("BEGIN")
             _verify(database, path)
             rows = database.execute(f"SELECT {COLUMNS} FROM attachment ORDER BY id")  # noqa: S608  # a constant
-            records = [from_row(row) for row in rows]
-            held: dict[int, list[dict[str, Any]]] = {}
+            records = tuple(from_row(row) for row in rows)
+            held: dict[int, list[Allocation]] = {}
             for number, pool, index, address, parent in database.execute(
                 "SELECT attachment, pool, pool_index, address, parent FROM address ORDER BY pool, pool_index"
             ):
-                row = {"pool": pool, "index": int.from_bytes(index, "big"), "address": address, "parent": parent}
-                held.setdefault(number, []).append(row)
+                given = Allocation(pool, parent, int.from_bytes(index, "big"), ip_interface(address))
+                held.setdefault(number, []).append(given)
             cursors = database.execute("SELECT name, cursor FROM pool ORDER BY name")
-            pools = [{"name": name, "cursor": int.from_bytes(cursor, "big")} for name, cursor in cursors]
+            pools = {name: int.from_bytes(cursor, "big") for name, cursor in cursors}
         finally:
             database.close()
     except sqlite3.Error as error:
         raise JournalError(f"journal {str(path)!r}: {error}") from error
+    return Snapshot(records, {number: tuple(each) for number, each in held.items()}, pools)
+
+
+def read_rows(path: Path) -> dict[str, Any]:
+    """Everything in a journal as one JSON-ready object. Raises as ``read_snapshot``."""
+    snapshot = read_snapshot(path)
     return {
         "schema": SCHEMA_VERSION,
-        "attachments": [_record_json(record, held.get(record.id, [])) for record in records],
-        "pools": pools,
+        "attachments": [_record_json(record, snapshot.allocations.get(record.id, ())) for record in snapshot.records],
+        "pools": [{"name": name, "cursor": cursor} for name, cursor in snapshot.cursors.items()],
     }
 
 
-def _record_json(record: Record, addresses: list[dict[str, Any]]) -> dict[str, Any]:
+def _record_json(record: Record, allocations: Iterable[Allocation]) -> dict[str, Any]:
     return {
         "id": record.id,
         "plugin": record.key.plugin,
@@ -118,7 +140,10 @@ def _record_json(record: Record, addresses: list[dict[str, Any]]) -> dict[str, A
         "state": record.state,
         "group": record.group,
         "links": [link.ifname for link in record.plan.links],
-        "addresses": addresses,
+        "addresses": [
+            {"pool": each.pool, "index": each.index, "address": str(each.address), "parent": each.parent}
+            for each in allocations
+        ],
         "created": record.created,
         "updated": record.updated,
         "bootID": record.boot_id,
