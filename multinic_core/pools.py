@@ -7,9 +7,10 @@ changes it when a transaction commits; an IPAM only reads.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from sortedcontainers import SortedDict
 
 from multinic_core.plan import IPNetwork
 
@@ -17,25 +18,30 @@ from multinic_core.plan import IPNetwork
 class HeldIndexes:
     """A set of integers stored as disjoint, non-adjacent, inclusive ranges in ascending order."""
 
-    __slots__ = ("_ends", "_starts")
+    __slots__ = ("_ends",)
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        joined: list[tuple[int, int]] = []
         for start, end in sorted(ranges):
-            if self._ends and start <= self._ends[-1] + 1:
-                self._ends[-1] = max(self._ends[-1], end)
+            if joined and start <= joined[-1][1] + 1:
+                joined[-1] = (joined[-1][0], max(joined[-1][1], end))
             else:
-                self._starts.append(start)
-                self._ends.append(end)
+                joined.append((start, end))
+        self._ends: SortedDict[int, int] = SortedDict(joined)
+        """Start of each range to its end."""
+
+    def _around(self, index: int) -> tuple[int, int] | None:
+        """The range that starts last at or below this index."""
+        at = self._ends.bisect_right(index) - 1
+        return self._ends.peekitem(at) if at >= 0 else None
 
     def __contains__(self, index: int) -> bool:
-        at = bisect_right(self._starts, index) - 1
-        return at >= 0 and index <= self._ends[at]
+        around = self._around(index)
+        return around is not None and index <= around[1]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """The ranges, ascending."""
-        return zip(self._starts, self._ends, strict=True)
+        return iter(self._ends.items())
 
     def __len__(self) -> int:
         """How many indexes are held."""
@@ -43,43 +49,30 @@ class HeldIndexes:
 
     def next_free(self, index: int) -> int:
         """The smallest index at or above this one that is not held."""
-        at = bisect_right(self._starts, index) - 1
-        return self._ends[at] + 1 if at >= 0 and index <= self._ends[at] else index
+        around = self._around(index)
+        return around[1] + 1 if around is not None and index <= around[1] else index
 
     def add(self, index: int) -> None:
         """Hold one index. Raises ValueError when it is held already."""
-        if index in self:
+        below = self._around(index)
+        if below is not None and index <= below[1]:
             raise ValueError(f"index {index} is held already")
-        at = bisect_right(self._starts, index)
-        joins_left = at > 0 and self._ends[at - 1] == index - 1
-        joins_right = at < len(self._starts) and self._starts[at] == index + 1
-        if joins_left and joins_right:
-            self._ends[at - 1] = self._ends[at]
-            del self._starts[at], self._ends[at]
-        elif joins_left:
-            self._ends[at - 1] = index
-        elif joins_right:
-            self._starts[at] = index
-        else:
-            self._starts.insert(at, index)
-            self._ends.insert(at, index)
+        end = self._ends.pop(index + 1, index)
+        start = below[0] if below is not None and below[1] == index - 1 else index
+        self._ends[start] = end
 
     def remove(self, index: int) -> None:
         """Free one index. Raises ValueError when it is not held."""
-        if index not in self:
+        around = self._around(index)
+        if around is None or index > around[1]:
             raise ValueError(f"index {index} is not held")
-        at = bisect_right(self._starts, index) - 1
-        start, end = self._starts[at], self._ends[at]
-        if start == end:
-            del self._starts[at], self._ends[at]
-        elif index == start:
-            self._starts[at] = index + 1
-        elif index == end:
-            self._ends[at] = index - 1
+        start, end = around
+        if start == index:
+            del self._ends[start]
         else:
-            self._ends[at] = index - 1
-            self._starts.insert(at + 1, index + 1)
-            self._ends.insert(at + 1, end)
+            self._ends[start] = index - 1
+        if index < end:
+            self._ends[index + 1] = end
 
 
 @dataclass(frozen=True, slots=True)
