@@ -22,9 +22,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=elsewhere)
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str:
-    """The line that says where the rest runs."""
+def pytest_report_collectionfinish(config: pytest.Config) -> str | list[str]:
+    """The line that says where the rest runs; none when there is no rest."""
     elsewhere = config.stash.get(ELSEWHERE, 0)
+    if not elsewhere:
+        return []
     if in_lab_kernel():
         return f"{elsewhere} tests run in this machine's own kernel"
     return f"{elsewhere} tests run in the lab kernel (make test runs them first)"
