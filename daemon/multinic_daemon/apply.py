@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
 from multinic_core.plan import CreateLink, Plan
+from multinic_daemon import crashpoints
 from multinic_daemon.compare import Observed, compare
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, Refusal, Request, open_netns
 from multinic_daemon.netlink import requests as rq
@@ -72,6 +73,7 @@ def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = N
         try:
             with open_netns(node_netns) as node_file, Conversation(node_file if node_netns else None) as node:
                 renames = _create_links(node, plan, pod_file, group)
+            crashpoints.reached("apply.created")
             made = {renames.get(link.ifname, link.ifname): link for link in read_links(pod) if link.group == group}
             _configure(pod, plan, made, renames)
         except BaseException as error:

@@ -1,8 +1,9 @@
 """Named instants at which a test kills this process the hard way. A test hook; without the variable it does nothing.
 
 ``MULTINIC_CRASH_AT=NAME`` makes the process send itself SIGKILL on reaching the point NAME, so no handler,
-``finally`` or buffer gets a chance. ``NAMES`` lists the points; each lies between two steps whose order the promises
-rest on.
+``finally`` or buffer gets a chance. ``NAMES`` is the registry: each point lies between two steps whose order the
+promises rest on, the part before the dot says which operation it belongs to, and a test fails when a point of it is
+tested nowhere.
 """
 
 from __future__ import annotations
@@ -12,21 +13,42 @@ import signal
 
 VARIABLE = "MULTINIC_CRASH_AT"
 
-NAMES = (
-    "add.journaled",  # the row is pending, the kernel untouched
-    "add.applied",  # links exist, the row is still pending
-    "add.ready",  # the row is ready, the runtime has no answer
-    "undo.removed",  # a failed ADD has removed its links, its row and addresses are still there
-    "del.marked",  # the row says deleting, the links are still there
-    "del.removed",  # links gone, addresses still held
-    "del.released",  # all gone, the runtime has no answer
-    "recovery.removed",  # recovery has removed the links of a row it found, the row is still there
-)
-
-_wanted = os.environ.get(VARIABLE, "")
+NAMES: dict[str, str] = {
+    # ADD
+    "add.decided": "NICs and addresses are chosen, nothing is written",
+    "add.journaled": "the row is pending, the kernel untouched",
+    "apply.created": "links exist in the pod, down and without addresses; the row is pending",
+    "add.applied": "links are as planned, the row is still pending",
+    "add.ready": "the row is ready, the runtime has no answer",
+    "addresses.ready": "an ADD of multi-nic-ipam has its row, the runtime has no answer",
+    # an ADD that failed is taken back
+    "undo.marked": "its row says deleting, what links it made are there",
+    "undo.removed": "its links are gone, its row and addresses are still there",
+    "undo.released": "all is gone, the runtime has no answer",
+    # an ADD first removes what an earlier one under its name has left
+    "replace.marked": "the old row says deleting, its links are there",
+    "replace.removed": "the old links are gone, the old addresses are held",
+    "replace.released": "the old attachment is gone, the new one not begun",
+    # DEL
+    "del.marked": "the row says deleting, the links are still there",
+    "del.removed": "links gone, addresses still held",
+    "del.released": "all gone, the runtime has no answer",
+    # GC
+    "gc.marked": "the first row to go says deleting, the others are as they were",
+    "gc.removed": "the first links are gone, their addresses still held",
+    "gc.released": "the first attachment is gone, others are on their way",
+    "gc.done": "all that had to go is gone, the runtime has no answer",
+    # start
+    "recovery.forgotten": "a row of another boot is gone, others are still there",
+    "recovery.marked": "recovery has found an unfinished row, its links are still there",
+    "recovery.removed": "recovery has removed the links of a row, the row is still there",
+    "recovery.released": "recovery has finished one row, others are still there",
+    "tombstone.honoured": "the DEL of a tombstone is done, the tombstone is still there",
+}
+"""Name to the state of things at that instant."""
 
 
 def reached(name: str) -> None:
     """Die here if the test asks for it."""
-    if name == _wanted:
+    if os.environ.get(VARIABLE) == name:
         os.kill(os.getpid(), signal.SIGKILL)

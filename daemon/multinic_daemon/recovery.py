@@ -12,6 +12,7 @@ import logging
 import trio
 
 from multinic_core.errors import MultinicError
+from multinic_daemon import crashpoints
 from multinic_daemon.engine import Engine
 from multinic_daemon.engine.detach import detach
 from multinic_daemon.journal import Record
@@ -26,6 +27,7 @@ async def recover(engine: Engine) -> int:
     """
     for record in engine.journal.of_other_boots():
         engine.journal.forget(record)
+        crashpoints.reached("recovery.forgotten")
         log.info("forgotten, from before this boot", extra=_fields(record))
     refused: list[tuple[Record, MultinicError]] = []
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from multinic_core.errors import InvocationError, MultinicError
+from multinic_daemon import crashpoints
 from multinic_daemon.engine import Engine
 from multinic_daemon.engine.detach import delete
 from multinic_daemon.engine.invocation import read_key
@@ -74,5 +75,6 @@ async def _replay(engine: Engine, file: Path) -> None:
             log.warning("tombstone removed, older than the attachment", extra={**fields, "ifname": key.ifname})
         else:
             await delete(engine, key, netns)
+            crashpoints.reached("tombstone.honoured")
             log.info("tombstone honoured", extra={"container_id": key.container_id, "ifname": key.ifname})
     file.unlink(missing_ok=True)  # noqa: ASYNC240  # of a tmpfs, before any call is answered

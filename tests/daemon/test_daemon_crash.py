@@ -1,121 +1,183 @@
-"""kill -9 at every named instant of ADD, DEL and recovery: what a new daemon then finds and makes of it."""
+"""kill -9 at every named instant of every operation: what a new daemon then finds and makes of it."""
 
+import ast
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from multinic_daemon import crashpoints
 from multinic_daemon.recovery import recover
 from multinic_daemon.testing import Rig, links
+from multinic_daemon.testing.actions import NOTHING
+from multinic_daemon.testing.forks import Forks
+from multinic_daemon.tombstones import FOLDER, replay
 
-CHILD = """
-import os, signal, sys
-from pathlib import Path
-import trio
-from multinic_daemon.recovery import recover
-from multinic_daemon.testing import Rig, refuse
+SCENARIOS = {
+    "add.decided": ["ADD"],
+    "add.journaled": ["ADD"],
+    "apply.created": ["ADD"],
+    "add.applied": ["ADD"],
+    "add.ready": ["ADD"],
+    "addresses.ready": ["HOLD"],
+    "undo.marked": ["REFUSE link net1-1", "ADD"],
+    "undo.removed": ["REFUSE link net1-1", "ADD"],
+    "undo.released": ["REFUSE link net1-1", "ADD"],
+    "replace.marked": ["ADD", "SPOIL", "ADD"],
+    "replace.removed": ["ADD", "SPOIL", "ADD"],
+    "replace.released": ["ADD", "SPOIL", "ADD"],
+    "del.marked": ["ADD", "DEL"],
+    "del.removed": ["ADD", "DEL"],
+    "del.released": ["ADD", "DEL"],
+    "gc.marked": ["ADD", "ADD c2", "GC"],
+    "gc.removed": ["ADD", "ADD c2", "GC"],
+    "gc.released": ["ADD", "ADD c2", "GC"],
+    "gc.done": ["ADD", "ADD c2", "GC"],
+    "recovery.forgotten": ["ADD", "ADD c2", "REBOOT", "RECOVER"],
+    "recovery.marked": ["ADD", "REFUSE remove", "DEL"],
+    "recovery.removed": ["ADD", "REFUSE remove", "DEL"],
+    "recovery.released": ["ADD", "REFUSE remove", "DEL"],
+    "tombstone.honoured": ["ADD", "TOMBSTONE", "REPLAY"],
+}
+"""Crash point to what leads there; those of start-up are reached by the daemon after the one that failed."""
+KEPT = {"add.ready": {"c1"}, "addresses.ready": {"c1"}}
+"""Crash point to the containers that a new daemon must still know. Where it is absent: at most those before a GC."""
+INSIDE = [
+    ["KILL link net1-0", "ADD"],
+    ["KILL link net1-2", "ADD"],
+    ["ADD", "KILL remove", "DEL"],
+    ["ADD", "ADD c2", "KILL remove", "GC"],
+]
+"""Deaths in the middle of the kernel's own work."""
+RETRIES = {"add": ["ADD"], "del-add": ["DEL", "ADD"], "del": ["DEL", "DEL"]}
+"""What runtimes do after an answer that never came."""
 
-rig = Rig(Path(sys.argv[1]))
-for action in sys.argv[2:]:
-    kind, _, step = action.partition(":")
-    if kind == "recover":
-        trio.run(recover, rig.engine)
-    elif kind == "refuse":
-        rig.kernel.before_step, rig.kernel.undo = refuse(step), False
-    elif kind == "kill":
-        rig.kernel.before_step = lambda reached, step=step: reached == step and os.kill(os.getpid(), signal.SIGKILL)
-    else:
-        trio.run(rig.call, kind)
-"""
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    made = Forks()
+    yield made
+    made.close()
 
 
-def run(folder: Path, *actions: str, crash_at: str = "") -> None:
+def crash(forks: Forks, folder: Path, *words: str, at: str = "") -> None:
     """Run these actions in a process of its own, which must die by SIGKILL."""
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(folder), *actions],
-        env=dict(os.environ) | {crashpoints.VARIABLE: crash_at},
-        capture_output=True,
-        timeout=60,
-        check=False,
+    output = folder / "output"
+    pid = forks.start(
+        "multinic_daemon.testing.actions:main",
+        str(folder),
+        *words,
+        output=output,
+        environment={crashpoints.VARIABLE: at},
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert forks.wait(pid) == -signal.SIGKILL, output.read_text()
 
 
 def audit(rig: Rig) -> None:
     """Links in every namespace belong to ready rows and the other way round; held addresses are those of rows."""
-    records = rig.journal.of_network("multi-nic", "net-a")
+    records = [*rig.journal.of_network("multi-nic", "net-a"), *rig.journal.of_network("multi-nic-ipam", "net-a")]
     assert {record.state for record in records} <= {"ready"}
     wanted = {(r.netns, link.ifname, r.group) for r in records for link in r.plan.links}
+    folder = rig.folder / "netns"
     there = {
         (str(netns), ifname, content["group"])
-        for netns in (rig.folder / "netns").iterdir()
+        for netns in (folder.iterdir() if folder.exists() else ())
         for ifname, content in links(netns).items()
     }
     assert there == wanted
     assert sum(rig.held().values()) == sum(len(rig.journal.allocations(record)) for record in records)
 
 
-@pytest.mark.parametrize(
-    ("crash_at", "actions"),
-    [
-        ("add.journaled", ["ADD"]),
-        ("add.applied", ["ADD"]),
-        ("undo.removed", ["refuse:link net1-1", "ADD"]),
-        ("del.marked", ["ADD", "DEL"]),
-        ("del.removed", ["ADD", "DEL"]),
-        ("del.released", ["ADD", "DEL"]),
-        ("", ["kill:link net1-0", "ADD"]),
-        ("", ["kill:link net1-2", "ADD"]),
-        ("", ["ADD", "kill:remove", "DEL"]),
-    ],
-)
-async def test_crash_leaves_nothing_once_a_daemon_is_back(tmp_path: Path, crash_at: str, actions: list[str]) -> None:
-    """And the pod can be attached again, or detached again, as if nothing had been."""
-    run(tmp_path, *actions, crash_at=crash_at)
-    rig = Rig(tmp_path)
-    await recover(rig.engine)
+async def start(rig: Rig) -> None:
+    """What a new daemon does before it answers."""
+    assert await recover(rig.engine) == 0
+    assert await replay(rig.engine, rig.folder / "run" / FOLDER) == 0
+
+
+async def retry(rig: Rig, words: list[str]) -> None:
+    """The runtime asks again; in the end everything goes."""
+    for word in words:
+        await rig.call(word)
+        audit(rig)
+    await rig.call("DEL")
+    await rig.call("DEL", executable="multi-nic-ipam", masters=["eth1", "eth2"])
+    await rig.call("GC", "", netns="", **NOTHING)
     audit(rig)
     rig.assert_clean()
-    await rig.call("DEL")
-    await rig.call("ADD")
+    assert rig.pod_links("c2") == []
+
+
+@pytest.mark.parametrize("words", RETRIES.values(), ids=RETRIES)
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_crash_at_a_named_point(tmp_path: Path, forks: Forks, name: str, words: list[str]) -> None:
+    """Nothing half made is left once a daemon is back, and the runtime's retry does what it asks."""
+    if name.startswith("recovery.") and name != "recovery.forgotten":
+        pid = forks.start(
+            "multinic_daemon.testing.actions:main", str(tmp_path), *SCENARIOS[name], output=tmp_path / "first"
+        )
+        assert forks.wait(pid) == 1, "the kernel refused, so the row is there for the next daemon"
+        crash(forks, tmp_path, "RECOVER", at=name)
+    else:
+        crash(forks, tmp_path, *SCENARIOS[name], at=name)
+    rig = Rig(tmp_path)
+    if name == "recovery.forgotten":
+        rig.restart(boot="boot-2")
+        for netns in (tmp_path / "netns").iterdir():  # a reboot takes the links
+            for file in netns.iterdir():
+                file.unlink()
+    await start(rig)
     audit(rig)
+    found = {record.key.container_id for record in rig.journal.of_network("multi-nic", "net-a")}
+    found |= {record.key.container_id for record in rig.journal.of_network("multi-nic-ipam", "net-a")}
+    assert found == KEPT.get(name, found if name.startswith("gc.") else set())
+    await retry(rig, words)
     rig.journal.close()
 
 
-async def test_crash_after_the_last_write_keeps_the_attachment(tmp_path: Path) -> None:
-    """The runtime lost the answer; asking again gives it, and DEL removes it."""
-    run(tmp_path, "ADD", crash_at="add.ready")
+@pytest.mark.parametrize("words", INSIDE, ids=" ".join)
+async def test_crash_inside_the_kernels_work(tmp_path: Path, forks: Forks, words: list[str]) -> None:
+    """The same, for deaths between one link and the next."""
+    crash(forks, tmp_path, *words)
     rig = Rig(tmp_path)
-    await recover(rig.engine)
+    await start(rig)
     audit(rig)
+    await retry(rig, ["ADD"])
+    rig.journal.close()
+
+
+async def test_crash_after_the_last_write_keeps_the_attachment(tmp_path: Path, forks: Forks) -> None:
+    """The runtime lost the answer; asking again gives it, with the addresses that were held."""
+    crash(forks, tmp_path, "ADD", at="add.ready")
+    rig = Rig(tmp_path)
+    await start(rig)
     assert len((await rig.call("ADD"))["interfaces"]) == 3
     assert set(rig.held().values()) == {1}
-    await rig.call("DEL")
-    rig.assert_clean()
     rig.journal.close()
 
 
-async def test_crash_during_recovery_is_recovered(tmp_path: Path) -> None:
-    """Recovery may itself be killed."""
-    run(tmp_path, "ADD", crash_at="add.applied")
-    run(tmp_path, "recover", crash_at="recovery.removed")
-    rig = Rig(tmp_path)
-    await recover(rig.engine)
-    rig.assert_clean()
-    rig.journal.close()
+def test_every_registered_point_is_tested() -> None:
+    """Whoever adds a point also kills a process there: some test names it."""
+    root = Path(__file__).parents[1]
+    named = {
+        node.value
+        for file in root.rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert [name for name in crashpoints.NAMES if name not in named] == []
 
 
-def test_every_named_point_is_used() -> None:
-    """A point that no step reaches would make its test pass by doing nothing."""
-    package = Path(crashpoints.__file__).parent
-    source = "\n".join(file.read_text() for file in package.rglob("*.py") if file.name != "crashpoints.py")
-    for name in crashpoints.NAMES:
-        prefix, _, step = name.partition(".")
-        assert (
-            f'"{name}"' in source
-            or (f'{{point}}.{step}"' in source and f'point: str = "{prefix}"' in source)
-            or (f'{{point}}.{step}"' in source and f'point="{prefix}"' in source)
-        ), name
+def test_every_scenario_is_of_a_registered_point() -> None:
+    """A point that was renamed does not live on in the tables here."""
+    assert SCENARIOS.keys() <= crashpoints.NAMES.keys()
+    assert KEPT.keys() <= SCENARIOS.keys()
+
+
+def test_a_process_that_nobody_wants_dead_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variable, and with another name in it, a point does nothing."""
+    monkeypatch.delenv(crashpoints.VARIABLE, raising=False)
+    crashpoints.reached("add.ready")
+    monkeypatch.setenv(crashpoints.VARIABLE, "add.applied")
+    crashpoints.reached("add.ready")
+    assert os.getpid()

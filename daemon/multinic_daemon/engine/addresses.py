@@ -55,5 +55,5 @@ async def allocate_addresses(engine: Engine, call: Invocation, stdin: bytes) -> 
         moved = allocating.cursors(allocations, call.static)
         new = NewAttachment(call.key, call.netns, call.pod, call.digest, Plan(()), allocations, moved)
         engine.journal.record_ready(new, encode_result(result))
-        crashpoints.reached("add.ready")
+        crashpoints.reached("addresses.ready")
     return result

@@ -55,6 +55,7 @@ async def attach(engine: Engine, call: Invocation) -> Result:
             return recorded
         network = await engine.cluster.network(call.netconf.name)
         prepared = await _when_pools_are_there(engine, partial(prepare, engine, call, network))
+        crashpoints.reached("add.decided")
         record = engine.journal.begin(prepared.new)
         crashpoints.reached("add.journaled")
         try:
@@ -94,7 +95,7 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
         if record.key.plugin != call.plugin:
             continue
         if record.state != "ready":
-            await detach(engine, record)
+            await detach(engine, record, point="replace")
             continue
         if record.key.network != call.netconf.name:
             raise AttachmentExistsError(
@@ -109,7 +110,7 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
                 )
             if not record.has_links or not await kernel_differences(engine, record):
                 return decode_result(record.result_json)
-        await detach(engine, record)
+        await detach(engine, record, point="replace")
     return None
 
 

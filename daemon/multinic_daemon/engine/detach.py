@@ -42,17 +42,20 @@ async def _remove(engine: Engine, netns: str, group: int) -> int:
     return await engine.in_thread(partial(engine.kernel.remove_links, netns, group))
 
 
-async def delete(engine: Engine, key: AttachmentKey, netns: str, *, only: int | None = None) -> None:
+async def delete(
+    engine: Engine, key: AttachmentKey, netns: str, *, only: int | None = None, point: str = "del"
+) -> None:
     """DEL: what the journal does not know is gone already.
 
     Args:
         only: id of the row that is meant; a newer attachment under the same key is left alone.
+        point: prefix of the crash points passed.
     """
     async with engine.locks((key.container_id, key.ifname)):
         record = engine.journal.find(key)
         if record is None or only not in (None, record.id):
             return
-        await detach(engine, record, netns)
+        await detach(engine, record, netns, point=point)
     log.info(
         "detached",
         extra={"network": key.network, "container_id": key.container_id, "ifname": key.ifname},
@@ -74,7 +77,7 @@ async def collect(engine: Engine, call: Invocation) -> None:
 
     async def release(record: Record) -> None:
         try:
-            await delete(engine, record.key, "", only=record.id)
+            await delete(engine, record.key, "", only=record.id, point="gc")
         except MultinicError as error:
             failures.append(error)
 
@@ -84,6 +87,7 @@ async def collect(engine: Engine, call: Invocation) -> None:
             # An ADD in progress cannot be in anybody's list yet.
             if pair not in valid and not (record.state == "pending" and engine.locks.busy(pair)):
                 nursery.start_soon(release, record)
+    crashpoints.reached("gc.done")
     for other in failures[1:]:
         log.error("not collected", extra={"network": call.netconf.name, "cause": str(other)})
     if failures:

@@ -15,6 +15,7 @@ from typing import Any
 
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
 from multinic_core.plan import Plan
+from multinic_daemon import crashpoints
 from multinic_daemon.codec import decode_plan, encode_plan
 
 
@@ -55,6 +56,7 @@ class FakeKernel:
                 content = {"group": group, "mac_address": mac_address, "mtu": link.mtu, "plan": encode_plan(own)}
                 file.write_text(json.dumps(content))
                 made.append(FakeLink(link.ifname, 100 + number, mac_address, link.mtu))
+            crashpoints.reached("apply.created")
         except Exception:
             for done in made if self.undo else ():
                 (folder / done.ifname).unlink()
