@@ -36,23 +36,23 @@ Seconds = tuple[float, float]
 class Reference:
     """The reference macvlan plugin: one process for each NIC, and host-local, which it starts for each address."""
 
-    def __init__(self, node: Node, folder: Path) -> None:
+    def __init__(self, node: Node, folder: Path, *, leases: Path | None = None) -> None:
         try:
             self.executable, host_local = tools.find("macvlan"), tools.find("host-local")
         except tools.ToolMissingError as error:
             raise BenchError(str(error)) from error
         self._node, self._runner = node, Runner(folder)
-        self._leases = folder / "leases"
+        self._leases = leases or folder / "leases"
         self._path = f"{self.executable.parent}:{host_local.parent}"
 
     def __call__(self, container_id: str, netns: Path, count: int) -> Seconds:
-        attach = sum(self._run("ADD", container_id, netns, position) for position in range(count))
+        attach = sum(self.run("ADD", container_id, netns, position) for position in range(count))
         require_links(netns, count)
-        detach = sum(self._run("DEL", container_id, netns, position) for position in range(count))
+        detach = sum(self.run("DEL", container_id, netns, position) for position in range(count))
         require_links(netns, 0)
         return attach, detach
 
-    def _run(self, command: str, container_id: str, netns: Path, position: int) -> float:
+    def run(self, command: str, container_id: str, netns: Path, position: int) -> float:
         nic = self._node.nics[position]
         netconf = {
             "cniVersion": "1.0.0",
