@@ -242,11 +242,8 @@ def report(pods: int, nics: int, at_once: int, found: dict[str, dict[str, Any]])
             table.add_row("" if position else phase, name, *cells, end_section=position == len(rate) - 1)
     table.columns[0].header, table.columns[1].header = "pass", "by"
     seconds = {name: passes["attach"]["seconds"] for name, passes in found.items()}
-    target = Target(
-        f"attach {pods} pods: part of the reference's time",
-        round(seconds["multinic"] / seconds["reference"], 3),
-        TARGET,
-    )
+    part = round(seconds["multinic"] / seconds["reference"], 3)
+    target = Target(f"attach {pods} pods: part of the reference's time", part, TARGET)
     return Report("throughput", everything, [target], [table], machine() | {"reference": reference_version()})
 
 
