@@ -6,12 +6,23 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.report import BenchError
 
 STOP_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process, from before its spawn to its exit."""
+
+    seconds: float
+    cpu_seconds: float
+    """In user space and in the kernel together."""
+    printed: bytes
 
 
 class Runner:
@@ -29,21 +40,29 @@ class Runner:
         Raises:
             BenchError: the exit status is not 0.
         """
+        done = self.measure([str(path)], env, stdin)
+        return done.seconds, done.printed
+
+    def measure(self, command: Sequence[str], env: Mapping[str, str], stdin: bytes) -> Run:
+        """One run of this command.
+
+        Raises:
+            BenchError: the exit status is not 0.
+        """
         self._stdin.write_bytes(stdin)
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, str(self._stdin), os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(self._stdout), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
-        program = str(path)
         begin = time.perf_counter()
-        pid = os.posix_spawn(program, [program], env, file_actions=actions)
-        _, status = os.waitpid(pid, 0)
+        pid = os.posix_spawn(command[0], command, env, file_actions=actions)
+        _, status, usage = os.wait4(pid, 0)
         seconds = time.perf_counter() - begin
         printed = self._stdout.read_bytes()
         if status:
-            command = env.get("CNI_COMMAND")
-            raise BenchError(f"{path.name} {command}: exit status {os.waitstatus_to_exitcode(status)}: {printed!r}")
-        return seconds, printed
+            called = f"{Path(command[0]).name} {env.get('CNI_COMMAND')}"
+            raise BenchError(f"{called}: exit status {os.waitstatus_to_exitcode(status)}: {printed!r}")
+        return Run(seconds, usage.ru_utime + usage.ru_stime, printed)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 Each is one text file: a first line naming the interpreter, the sources of ``call`` and ``fallback``, the compiled
 form of ``call``, and a last line that starts it with the socket's path. It needs no package, no virtual environment
 and no site folder at run time, so it can be copied to a host from a container image. A file appears under its name
-in one rename: a runtime that is just starting the old one keeps the old one.
+in one rename: a runtime that is just starting the old one keeps the old one. The self-contained form is the same file
+with a private interpreter in its first line, which ``private`` has put beside the executables before.
 
 The compiled form saves 0.4 of 6.2 ms at each start. It is used only by an interpreter whose bytecode it is; any other,
 such as the same one after an upgrade, compiles the source beside it.
@@ -17,11 +18,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from multinic_cni.call import ANSWER_SECONDS
+from multinic_cni.private import OPTIONS as PRIVATE_OPTIONS
+from multinic_cni.private import PROGRAM, below, forget, gather, place
+
 NAMES = ("multi-nic", "multi-nic-ipam")
 SOCKET = Path("/run/multinic/cni.sock")
+LIBRARY = ".multinic"
+"""Folder of private interpreters beside the executables; hidden, so that nobody takes it for a plugin."""
 OLDEST = (3, 11)
 USUAL = Path("/usr/bin/python3")
 """The distribution's interpreter: no virtual environment to find and no shared library of its own to load."""
+OPTIONS = "-IS"
+"""-I takes no notice of PYTHON* variables, -S looks for no site. One word: a first line carries no more."""
 SHEBANG_LIMIT = 127
 """Bytes of a first line that every kernel takes whole. Source: linux/binfmts.h, BINPRM_BUF_SIZE before 5.1."""
 
@@ -44,6 +53,7 @@ from _frozen_importlib_external import MAGIC_NUMBER
 
 COMPILED = "{code}"
 exec(marshal.loads(bytes.fromhex(COMPILED)) if MAGIC_NUMBER.hex() == "{magic}" else CALL)
+ANSWER_SECONDS = {seconds}
 run({socket!r}, {plugin!r}, FALLBACK)
 '''
 
@@ -71,31 +81,63 @@ def compiled_by(interpreter: Path, source: str) -> tuple[str, str]:
     return magic, code
 
 
-def render(name: str, socket: Path, interpreter: Path) -> bytes:
+def render(
+    name: str,
+    socket: Path,
+    interpreter: Path,
+    *,
+    options: str = OPTIONS,
+    compiler: Path | None = None,
+    seconds: int = ANSWER_SECONDS,
+) -> bytes:
     """The text of one executable.
 
+    Args:
+        name: of the executable.
+        socket: the daemon's.
+        interpreter: as the host sees it.
+        options: one word for the interpreter.
+        compiler: the same interpreter as it can be run here; None when that is the same path.
+        seconds: how long to wait for the daemon's answer.
+
     Raises:
-        ValueError: the interpreter's path does not fit into a first line, or the socket's into a socket address.
+        ValueError: as `require_startable`.
     """
-    # One argument is all that a first line can carry: -I takes no notice of PYTHON* variables, -S looks for no site.
-    first = b"#!" + os.fsencode(interpreter) + b" -IS\n"
-    if len(first) > SHEBANG_LIMIT or any(c in os.fsencode(interpreter) for c in b" \t\n"):
-        raise ValueError(f"interpreter: found {str(interpreter)!r}, expected no spaces and at most 120 bytes")
-    if not socket.is_absolute() or len(os.fsencode(socket)) > 106:
-        raise ValueError(f"socket: found {str(socket)!r}, expected an absolute path of at most 106 bytes")
+    require_startable(interpreter, options, socket, seconds)
     here = Path(__file__).parent
     call = (here / "call.py").read_text()
-    magic, code = compiled_by(interpreter, call)
+    magic, code = compiled_by(compiler or interpreter, call)
     text = TEMPLATE.format(
         name=name,
         call=_literal(call),
         fallback=_literal((here / "fallback.py").read_text()),
         code=code,
         magic=magic,
+        seconds=seconds,
         socket=str(socket),
         plugin=name.encode(),
     )
-    return first + text.encode()
+    return _first_line(interpreter, options) + text.encode()
+
+
+def require_startable(interpreter: Path, options: str, socket: Path, seconds: int) -> None:
+    """Refuse what an executable could not be started or reach a daemon with.
+
+    Raises:
+        ValueError: the interpreter's path does not fit into a first line, or the socket's into a socket address, or
+            the wait is none.
+    """
+    room = SHEBANG_LIMIT - len(_first_line(Path(), options))
+    if len(os.fsencode(interpreter)) > room or any(c in os.fsencode(interpreter) for c in b" \t\n"):
+        raise ValueError(f"interpreter: found {str(interpreter)!r}, expected no spaces and at most {room} bytes")
+    if not socket.is_absolute() or len(os.fsencode(socket)) > 106:
+        raise ValueError(f"socket: found {str(socket)!r}, expected an absolute path of at most 106 bytes")
+    if seconds < 1:
+        raise ValueError(f"answer-seconds: found {seconds}, expected 1 or more")
+
+
+def _first_line(interpreter: Path, options: str) -> bytes:
+    return b"#!" + os.fsencode(interpreter) + f" {options}\n".encode()
 
 
 def _literal(source: str) -> str:
@@ -106,7 +148,9 @@ def _literal(source: str) -> str:
     return literal
 
 
-def install(folder: Path, socket: Path = SOCKET, interpreter: Path | None = None) -> list[Path]:
+def install(
+    folder: Path, socket: Path = SOCKET, interpreter: Path | None = None, *, seconds: int = ANSWER_SECONDS
+) -> list[Path]:
     """Write both executables, mode 0755, replacing older ones; gives their paths.
 
     Raises:
@@ -114,7 +158,53 @@ def install(folder: Path, socket: Path = SOCKET, interpreter: Path | None = None
         OSError: the folder cannot be made or written.
     """
     python = interpreter or choose_interpreter()
-    texts = {name: render(name, socket, python) for name in NAMES}
+    return _replace_all(folder, {name: render(name, socket, python, seconds=seconds) for name in NAMES})
+
+
+def install_self_contained(
+    folder: Path,
+    socket: Path = SOCKET,
+    interpreter: Path | None = None,
+    *,
+    library: Path | None = None,
+    root: Path = Path("/"),
+    seconds: int = ANSWER_SECONDS,
+) -> list[Path]:
+    """Write both executables and a private copy of the interpreter for them; gives the executables' paths here.
+
+    Args:
+        folder: for the executables, as the host sees it; absolute.
+        socket: the daemon's, as the host sees it.
+        interpreter: the one to copy; None for the usual one.
+        library: for the private interpreters of this folder's executables and nothing else; None for ``.multinic``
+            in the folder.
+        root: where the host's file system is here.
+        seconds: how long to wait for the daemon's answer.
+
+    Raises:
+        ValueError: as `render`, or the interpreter cannot be copied, or a path is relative.
+        OSError: something cannot be written.
+    """
+    library = library or folder / LIBRARY
+    for path in (folder, library):
+        if not path.is_absolute():
+            raise ValueError(f"folder: found {str(path)!r}, expected an absolute path")
+    # All that can be refused is refused before anything is written.
+    require_startable(library / ("0" * 16) / PROGRAM, PRIVATE_OPTIONS, socket, seconds)
+    source = interpreter or choose_interpreter()
+    parts = gather(source)
+    if parts.version < OLDEST:
+        raise ValueError(f"interpreter: found Python {parts.version} at {str(source)!r}, expected {OLDEST} or newer")
+    program = place(parts, library, root)
+    texts = {
+        name: render(name, socket, program, options=PRIVATE_OPTIONS, compiler=source, seconds=seconds) for name in NAMES
+    }
+    written = _replace_all(below(root, folder), texts)
+    forget(program, root)
+    return written
+
+
+def _replace_all(folder: Path, texts: dict[str, bytes]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     return [_replace(folder / name, text) for name, text in texts.items()]
 
@@ -139,13 +229,44 @@ def main(arguments: list[str] | None = None) -> int:
         "install", help="write multi-nic and multi-nic-ipam into a folder"
     )
     command.add_argument("--bin-dir", type=Path, required=True, help="the runtime's folder of CNI executables")
+    command.add_argument(
+        "--root", type=Path, default=Path("/"), help="where the host's file system is here (default: %(default)s)"
+    )
     command.add_argument("--socket", type=Path, default=SOCKET, help="the daemon's socket (default: %(default)s)")
     command.add_argument(
         "--interpreter", type=Path, help=f"Python 3.11 or newer (default: {USUAL} if it is, else the one running this)"
     )
+    command.add_argument(
+        "--answer-seconds",
+        type=int,
+        default=ANSWER_SECONDS,
+        metavar="N",
+        help="how long to wait for the daemon, below the runtime's own limit (default: %(default)s)",
+    )
+    command.add_argument(
+        "--self-contained", action="store_true", help="bring a private copy of the interpreter: the host needs none"
+    )
+    command.add_argument(
+        "--lib-dir", type=Path, help=f"the private copies' own folder (default: {LIBRARY} in the runtime's folder)"
+    )
     options = parser.parse_args(arguments)
+    if options.lib_dir and not options.self_contained:
+        parser.error("--lib-dir: only with --self-contained")
+    folder = options.bin_dir.absolute()
     try:
-        written = install(options.bin_dir, options.socket, options.interpreter)
+        if options.self_contained:
+            written = install_self_contained(
+                folder,
+                options.socket,
+                options.interpreter,
+                library=options.lib_dir,
+                root=options.root,
+                seconds=options.answer_seconds,
+            )
+        else:
+            written = install(
+                below(options.root, folder), options.socket, options.interpreter, seconds=options.answer_seconds
+            )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"multinic-cni: {error}\n")
         return 1

@@ -1,6 +1,7 @@
 """Installed executables, run as a runtime runs them, and a daemon that does exactly what a test says."""
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -44,6 +45,10 @@ class Executables:
         self.bin = folder / "bin"
         install(self.bin, self.socket)
 
+    def command(self, plugin: str) -> list[str]:
+        """What a runtime would start."""
+        return [str(self.bin / plugin)]
+
     @property
     def tombstones(self) -> list[Path]:
         return sorted((self.socket.parent / "tombstones").glob("*"))
@@ -51,9 +56,8 @@ class Executables:
     def shorten(self, constant: str, seconds: float) -> None:
         """Write a smaller limit into both executables, so that no test has to wait for the real one."""
         for path in self.bin.iterdir():
-            head, name, tail = path.read_text().partition(f"\n{constant} = ")
-            assert name, constant
-            text = f"{head}{name}{seconds}\n{tail.partition(chr(10))[2]}"
+            text, changed = re.subn(rf"^{constant} = .*$", f"{constant} = {seconds}", path.read_text(), flags=re.M)
+            assert changed, constant
             path.write_text(text.replace('MAGIC_NUMBER.hex() == "', 'MAGIC_NUMBER.hex() == "not '))  # use the source
 
     async def run(
@@ -69,7 +73,7 @@ class Executables:
             stdin = json.dumps(stdin)
         with trio.fail_after(30):
             done = await trio.run_process(
-                [str(self.bin / plugin)],
+                self.command(plugin),
                 stdin=stdin.encode() if isinstance(stdin, str) else stdin,
                 env={key: value for key, value in wanted.items() if value is not None},
                 capture_stdout=True,
