@@ -8,7 +8,7 @@ here, as that would be taken for a need.
 
 import marshal
 import sys
-from _frozen_importlib_external import MAGIC_NUMBER  # type: ignore[import-not-found]
+from _frozen_importlib_external import MAGIC_NUMBER
 
 LANDMARK = "os"
 """The module by whose file an interpreter recognises its library, though it has the module itself built in."""
@@ -21,8 +21,11 @@ def compiled_modules() -> dict[str, str]:
     found = {}
     for module in list(sys.modules.values()):
         spec = module.__spec__
-        code = spec and getattr(spec.loader, "get_code", lambda _: None)(spec.name)
-        if spec is None or code is None or not (spec.has_location or spec.name == LANDMARK):
+        if spec is None or not (spec.has_location or spec.name == LANDMARK):
+            continue
+        # Loaders of extension modules have the method too, and give None.
+        code = getattr(spec.loader, "get_code", lambda _: None)(spec.name)
+        if code is None:
             continue
         path = spec.name.replace(".", "/") + (
             "/__init__.pyc" if spec.submodule_search_locations is not None else ".pyc"

@@ -142,7 +142,7 @@ def _headers(file: bytes) -> list[Header]:
 
 def _table(file: bytes, headers: list[Header]) -> list[tuple[int, int]]:
     """The entries of the dynamic table up to its end mark."""
-    entries = []
+    entries: list[tuple[int, int]] = []
     for header in headers:
         if header.type == PT_DYNAMIC:
             for tag, value in ENTRY.iter_unpack(file[header.offset : header.offset + header.file_size]):
