@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 from multinic_daemon.audit.findings import Kind, Verdict
+from multinic_daemon.journal import GROUP_BASE
 from multinic_daemon.testing import network_objects
 from multinic_lab.apiserver.server import ApiServer, serve_api, write_kubeconfig
 from multinic_lab.machine.api import LOOPBACK, listen_in
@@ -83,11 +84,11 @@ class Ground:
     def netns(self, name: str) -> str:
         return f"mna-{self.tag}-{name}"
 
-    def _inside(self, *command: str) -> list[str]:
+    def inside(self, *command: str) -> list[str]:
         return ["ip", "netns", "exec", self.node, *command]
 
     async def start_daemon(self) -> None:
-        command = self._inside(sys.executable, "-m", "multinic_daemon", "--node", NODE, "--iproute2-dir", "")
+        command = self.inside(sys.executable, "-m", "multinic_daemon", "--node", NODE, "--iproute2-dir", "")
         command += ["--run-dir", str(self.run_dir), "--kubeconfig", str(self.kubeconfig)]
         self.daemon = spawn(command, self.folder / "daemon.log")
         with trio.fail_after(LIMIT_SECONDS):
@@ -141,7 +142,7 @@ class Ground:
 
     async def audit(self, *options: str) -> tuple[int, Any]:
         """Exit status and JSON of the real command in the node's namespace."""
-        command = self._inside(sys.executable, "-c", MULTINIC, "audit", "--json")
+        command = self.inside(sys.executable, "-c", MULTINIC, "audit", "--json")
         command += ["--node", NODE, "--run-dir", str(self.run_dir), "--kubeconfig", str(self.kubeconfig), *options]
         with trio.fail_after(LIMIT_SECONDS):
             done = await trio.run_process(
@@ -157,7 +158,7 @@ class Ground:
                 status, document = await self.audit()
                 if not status:
                     assert document["differences"] == 0
-                    assert set(document["sources"].values()) == {"compared"}
+                    assert all(said.startswith("compared") for said in document["sources"].values())
                     return
                 assert {finding["kind"] for finding in differences(document)} <= {
                     Kind.NOT_MIRRORED,
@@ -236,12 +237,17 @@ async def test_audit_names_what_differs_and_frees_only_what_is_dead(tmp_path: Pa
         await g.agreed()
 
         ip("-n", g.netns("p1"), "link", "del", "net1-1")
+        ip("-n", g.netns("p2"), "address", "add", "10.9.9.9/32", "dev", "net1-0")
+        stray = ("stray", "group", str(GROUP_BASE + 0xFFFF), "netns", g.netns("p1"), "type", "macvlan")
+        ip("-n", g.node, "link", "add", "link", "eth1", "name", *stray)
         status, document = await g.audit()
         assert status == 1
-        (finding,) = differences(document)
-        assert (finding["kind"], finding["verdict"]) == (Kind.LINKS_MISSING, Verdict.DIFFERENCE)
-        assert finding["kernel"] == "net1-1 is missing"
-        assert finding["subject"] == "net1 of default/p1 (p1) in net-a"
+        assert {(each["kind"], each["subject"], each["kernel"]) for each in differences(document)} == {
+            (Kind.LINKS_MISSING, "net1 of default/p1 (p1) in net-a", "net1-1 is missing"),
+            (Kind.ADDRESS_DIFFERS, "net1 of default/p2 (p2) in net-a", "net1-0 has 10.9.9.9/32 beyond the row"),
+            (Kind.LINK_WITHOUT_ROW, f"stray in /run/netns/{g.netns('p1')}", f"group {GROUP_BASE + 0xFFFF:#x}"),
+        }
+        ip("-n", g.netns("p1"), "link", "del", "stray")
 
         ip("netns", "del", g.netns("p2"))
         status, document = await g.audit("--repair")
@@ -267,7 +273,7 @@ async def test_audit_names_what_differs_and_frees_only_what_is_dead(tmp_path: Pa
 
 
 async def test_audit_works_while_the_daemon_is_down(tmp_path: Path) -> None:
-    """It still compares; a DEL that waits is told of; --repair refuses with the reason and exit status 2."""
+    """It still compares, and tells of a DEL that waits and of stale routes; --repair refuses with exit status 2."""
     async with ground(tmp_path) as g:
         await g.add("p1")
         await g.agreed()
@@ -275,9 +281,23 @@ async def test_audit_works_while_the_daemon_is_down(tmp_path: Path) -> None:
         status, document = await g.audit()
         assert (status, document["daemon"]) == (0, False)
         await g.call("DEL", "p1")
-        status, document = await g.audit("--no-api")
+        ip("-n", g.node, "rule", "add", "from", "172.30.0.0/16", "table", "7000", "protocol", "109")
+        ip("-n", g.node, "route", "add", "172.30.1.0/24", "via", "10.0.1.2", "table", "7000", "proto", "109")
+        status, document = await g.audit()
         assert status == 1
-        assert [each["kind"] for each in differences(document)] == [Kind.TOMBSTONE]
+        assert [(each["kind"], each["subject"]) for each in differences(document)] == [
+            (Kind.ROUTES_ORPHANED, "table 7000"),
+            (Kind.RULE_ORPHANED, "from 172.30.0.0/16 lookup 7000"),
+            (Kind.TOMBSTONE, "DEL of net1 of p1 in net-a"),
+        ]
+        table = run(*g.inside(sys.executable, "-c", MULTINIC, "audit", "--no-api", "--run-dir", str(g.run_dir)))
+        assert table.returncode == 1
+        lines = [line.split()[:2] for line in table.stdout.splitlines()]
+        assert [line for line in lines if line[:1] in (["difference"], ["fine"])] == [
+            ["difference", "tombstone"],
+            ["fine", "attachment"],
+        ]
+        assert "pods: not compared: --no-api" in table.stdout
         done = run(sys.executable, "-c", MULTINIC, "audit", "--repair", "--run-dir", str(g.run_dir))
         assert done.returncode == 2
         assert "repair: no daemon answers on" in done.stderr

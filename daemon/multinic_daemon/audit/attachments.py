@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from multinic_core.plan import AddAddress, IPAddress, IPInterface, Plan
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
+from multinic_daemon.audit.mirror import Entries, mirror_text, mirrored
 from multinic_daemon.audit.residence import Residence, ours
 from multinic_daemon.audit.world import NamespaceSeen, NotCompared, Row, Sandbox, World
 from multinic_daemon.compare import compare
@@ -24,14 +25,6 @@ IFA_F_PERMANENT = 0x80
 NO_SANDBOX = Sandbox(None, "not looked for")
 
 
-def subject_of(row: Row) -> str:
-    """What people call an attachment."""
-    key, pod = row.record.key, row.record.pod
-    owner = f"{pod.namespace}/{pod.name} ({key.container_id[:13]})" if pod.name else key.container_id
-    via = "" if key.plugin == "multi-nic" else f" by {key.plugin}"
-    return f"{key.ifname} of {owner} in {key.network}{via}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What the sources say of one row."""
@@ -42,13 +35,14 @@ class _Seen:
     elsewhere: tuple[NamespaceSeen, ...]
     """Other namespaces in which something of it lives."""
     pod: str
+    mirror: str
 
 
 def judge_rows(world: World) -> Iterator[Finding]:
     """For each row one finding that it agrees, or one for each kind of difference."""
-    residence = Residence(world)
+    residence, entries = Residence(world), mirrored(world)
     for row in world.rows:
-        yield from _judge_row(row, world, _see(row, world, residence))
+        yield from _judge_row(row, world, _see(row, world, residence, entries))
 
 
 def _judge_row(row: Row, world: World, seen: _Seen) -> Iterator[Finding]:
@@ -57,12 +51,13 @@ def _judge_row(row: Row, world: World, seen: _Seen) -> Iterator[Finding]:
     def finding(kind: Kind, verdict: Verdict = Verdict.DIFFERENCE, kernel: str = "") -> Finding:
         return Finding(
             kind,
-            subject_of(row),
+            row.subject,
             verdict,
             journal=_row_text(row, world.time),
             kernel=kernel or _kernel_text(row, seen),
             sandbox=_sandbox_text(row, seen.sandbox),
             pod=seen.pod,
+            mirror=seen.mirror,
             row=record.id,
         )
 
@@ -93,7 +88,7 @@ def judge_addresses(world: World) -> Iterator[Finding]:
     holders: dict[IPAddress, list[str]] = defaultdict(list)
     for row in world.rows:
         for allocation in row.allocations:
-            holders[allocation.address.ip].append(f"{subject_of(row)} from {allocation.pool}")
+            holders[allocation.address.ip].append(f"{row.subject} from {allocation.pool}")
     for address, subjects in sorted(holders.items(), key=lambda item: (item[0].version, item[0])):
         if len(subjects) > 1:
             yield Finding(Kind.ADDRESS_TWICE, str(address), Verdict.DIFFERENCE, journal="; ".join(subjects))
@@ -123,12 +118,12 @@ def judge_strangers(world: World) -> Iterator[Finding]:
             )
 
 
-def _see(row: Row, world: World, residence: Residence) -> _Seen:
+def _see(row: Row, world: World, residence: Residence, entries: Entries | None) -> _Seen:
     sandbox = world.kernel.sandboxes.get(row.record.netns, NO_SANDBOX)
     namespaces = world.kernel.namespaces
     elsewhere = tuple(namespaces[inode] for inode in sorted(residence.of(row)) if inode != sandbox.inode)
     namespace = None if sandbox.inode is None else namespaces.get(sandbox.inode)
-    return _Seen(sandbox, namespace, elsewhere, _pod_text(row, world))
+    return _Seen(sandbox, namespace, elsewhere, _pod_text(row, world), mirror_text(row, entries))
 
 
 def _kernel_differences(plan: Plan, namespace: NamespaceSeen | None) -> Mapping[Kind, list[str]]:

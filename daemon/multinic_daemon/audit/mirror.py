@@ -4,29 +4,50 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_interface
 
 from multinic_core.model import PoolAllocation
 from multinic_core.plan import Allocation
-from multinic_daemon.audit.attachments import subject_of
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.world import NotCompared, Row, World
 
+INDEX_LIMIT = 2**63 - 1
+"""Above it an API server takes no index, and the mirror has this one."""
 MIRROR_SECONDS = 5.0
 """The mirror may lag behind the journal by so much."""
 
 
+Entries = Mapping[tuple[str, str], PoolAllocation]
+"""By pool and address; an index above 2^63 is held by no API."""
+
+
+def mirrored(world: World) -> Entries | None:
+    """What the mirror has; None when it was not compared."""
+    if isinstance(world.mirror, NotCompared):
+        return None
+    return {(pool, _address(each.address)): each for pool, entries in world.mirror.items() for each in entries}
+
+
+def mirror_text(row: Row, entries: Entries | None) -> str:
+    """What the mirror says of a row."""
+    if entries is None:
+        return "not compared"
+    count = sum((each.pool, str(each.address.ip)) in entries for each in row.allocations)
+    return f"{count} of {len(row.allocations)} addresses" if row.allocations else ""
+
+
 def judge_mirror(world: World) -> Iterator[Finding]:
     """What only one of them has, and what they say differently; nothing of what has just changed."""
-    if isinstance(world.mirror, NotCompared):
+    entries = mirrored(world)
+    if entries is None or isinstance(world.mirror, NotCompared):
         return
-    mirrored = {(pool, each.index): each for pool, entries in world.mirror.items() for each in entries}
-    held = {(each.pool, each.index): (row, each) for row in world.rows for each in row.allocations}
+    held = {(each.pool, str(each.address.ip)): (row, each) for row in world.rows for each in row.allocations}
     missing: dict[int, list[str]] = defaultdict(list)
     wrong: dict[int, list[str]] = defaultdict(list)
     for place, (row, allocation) in held.items():
         if not _settled(row, world):
             continue
-        entry = mirrored.get(place)
+        entry = entries.get(place)
         if entry is None:
             missing[row.record.id].append(_absence(allocation, world.mirror))
         elif differs := _differs(row, allocation, entry):
@@ -37,17 +58,17 @@ def judge_mirror(world: World) -> Iterator[Finding]:
             row = rows[number]
             yield Finding(
                 kind,
-                subject_of(row),
+                row.subject,
                 Verdict.DIFFERENCE,
                 journal=", ".join(str(each.address) for each in row.allocations),
                 mirror="; ".join(sentences),
                 row=number,
             )
-    for (pool, index), entry in sorted(mirrored.items()):
-        if (pool, index) not in held:
+    for (pool, address), entry in entries.items():
+        if (pool, address) not in held:
             yield Finding(
                 Kind.ONLY_MIRRORED,
-                f"{entry.address} of {pool}",
+                f"{address} of {pool}",
                 Verdict.DIFFERENCE,
                 journal="free",
                 mirror=f"held by {entry.namespace}/{entry.pod}",
@@ -67,8 +88,16 @@ def _absence(allocation: Allocation, mirror: Mapping[str, tuple[PoolAllocation, 
 
 def _differs(row: Row, allocation: Allocation, entry: PoolAllocation) -> str:
     pod = row.record.pod
-    if entry.address.partition("/")[0] != str(allocation.address.ip):
-        return f"index {entry.index} of {allocation.pool} is {entry.address}"
     if pod.name and (pod.namespace, pod.name) != (entry.namespace, entry.pod):
         return f"{entry.address} held by {entry.namespace}/{entry.pod}"
+    if entry.index != min(allocation.index, INDEX_LIMIT):
+        return f"{entry.address} with index {entry.index}, expected {allocation.index}"
     return ""
+
+
+def _address(text: str) -> str:
+    """An entry's address as we write it; others may have written it with a prefix length or in another notation."""
+    try:
+        return str(ip_interface(text).ip)
+    except ValueError:
+        return text

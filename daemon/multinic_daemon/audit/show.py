@@ -23,16 +23,20 @@ def as_table(findings: Sequence[Finding]) -> Table:
         (each.verdict, each.kind, each.subject, each.journal, each.kernel, each.sandbox, each.pod, each.mirror)
         for each in sorted(findings, key=lambda finding: rank[finding.verdict])
     )
-    return table("", COLUMNS, rows)
+    answer = table("", COLUMNS, rows)
+    for column in answer.columns[:2]:
+        column.no_wrap = True  # whatever long path stands further on
+    return answer
 
 
 def sources(world: World) -> dict[str, str]:
-    """Each source to "compared", or to why it was not."""
+    """Each source to "compared", or to what of it was not and why."""
+    hidden = world.kernel.hidden
     optional = {"pods": world.pods, "mirror": world.mirror, "host routes": world.wishes}
     return {
         "journal": "compared",
         "kernel": "compared",
-        "sandboxes": "compared",
+        "sandboxes": f"compared, but for {hidden} processes that may not be looked into" if hidden else "compared",
         **{
             name: f"not compared: {seen.reason}" if isinstance(seen, NotCompared) else "compared"
             for name, seen in optional.items()

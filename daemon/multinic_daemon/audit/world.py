@@ -31,6 +31,14 @@ class Row:
     allocations: tuple[Allocation, ...] = ()
 
     @property
+    def subject(self) -> str:
+        """What people call it."""
+        key, pod = self.record.key, self.record.pod
+        owner = f"{pod.namespace}/{pod.name} ({key.container_id[:13]})" if pod.name else key.container_id
+        via = "" if key.plugin == "multi-nic" else f" by {key.plugin}"
+        return f"{key.ifname} of {owner} in {key.network}{via}"
+
+    @property
     def finished(self) -> bool:
         """No ADD or DEL is in the middle of it."""
         return self.record.state not in ("pending", "deleting")
@@ -74,6 +82,8 @@ class KernelSeen:
     """By the path in the journal's rows."""
     routing: RoutingState
     """Beside our routes, all routes of the tables that our rules lead to."""
+    hidden: int = 0
+    """Processes whose namespaces this one may not look into."""
 
 
 @dataclass(frozen=True, slots=True)

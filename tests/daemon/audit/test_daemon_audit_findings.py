@@ -129,6 +129,7 @@ def test_where_all_agree_each_attachment_is_fine() -> None:
     assert finding.subject == "net1 of default/p1 (c1) in net-a"
     assert finding.journal == "ready, 192.168.0.1/18, 192.168.64.1/18"
     assert (finding.kernel, finding.sandbox, finding.pod) == ("net1-0, net1-1", PATH, "here")
+    assert finding.mirror == "2 of 2 addresses"
 
 
 DIFFERENCE, DEAD = Verdict.DIFFERENCE, Verdict.DEAD
@@ -258,8 +259,18 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[Kind, Verdict]], str]] = {
     ),
     "mirrored with another address": (
         {"mirror": mirror(**{POOLS[0]: (entry(address="192.168.0.3"),)})},
+        [(Kind.NOT_MIRRORED, DIFFERENCE), (Kind.ONLY_MIRRORED, DIFFERENCE)],
+        "192.168.0.1 missing in",
+    ),
+    "mirrored with another index": (
+        {"mirror": mirror(**{POOLS[0]: (entry(index=3),)})},
         [(Kind.MIRROR_DIFFERS, DIFFERENCE)],
-        "index 1 of",
+        "192.168.0.1 with index 3, expected 1",
+    ),
+    "mirrored address that is none": (
+        {"mirror": mirror(**{POOLS[0]: (entry(), entry(address="odd", index=4))})},
+        [(Kind.ONLY_MIRRORED, DIFFERENCE)],
+        "held by default/p1",
     ),
     "route missing": (
         {"kernel": routing(routes=())},
@@ -316,6 +327,9 @@ FINE: dict[str, Callable[[], World]] = {
     ),
     "call in progress": lambda: replace(
         AGREED, rows=record(state="pending", updated=NOW - 1), kernel=pod((), ()), mirror={}
+    ),
+    "mirrored by another hand": lambda: replace(
+        AGREED, mirror=mirror(**{POOLS[0]: (entry(address="192.168.0.1/24"),)})
     ),
     "just attached, not mirrored yet": lambda: replace(AGREED, rows=record(updated=NOW - 1), mirror={}),
     "path that this process cannot judge": lambda: replace(

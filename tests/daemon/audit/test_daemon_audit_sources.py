@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from multinic_daemon.audit.sources import namespaces
 from multinic_daemon.audit.sources.cluster import ClusterSeen, observe_cluster
-from multinic_daemon.audit.sources.namespaces import find_sandboxes
+from multinic_daemon.audit.sources.namespaces import find_namespaces, find_sandboxes
 from multinic_daemon.audit.world import NotCompared, PodsSeen
 from multinic_daemon.testing import NODE, network_objects
 from trio.testing import MockClock
@@ -150,6 +150,33 @@ def test_missing_process_is_a_proof_only_for_who_sees_all(
     )
     path = str(tmp_path / "99/ns/net")
     assert find_sandboxes([path])[path].gone is gone
+
+
+def test_namespaces_are_found_once_by_mount_and_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal's path first; plain files and ended processes are none; what may not be looked into is counted."""
+    proc, mounts = tmp_path / "proc", tmp_path / "netns"
+    for process in ("self", "1", "2", "3", "4", "sys"):
+        (proc / process / "ns").mkdir(parents=True)
+    for name in ("self", "1", "2", "4"):
+        (proc / name / "ns/net").touch()
+    mounts.mkdir()
+    (mounts / "a").touch()
+    (proc / "2/ns/net").unlink()
+    (proc / "2/ns/net").hardlink_to(mounts / "a")
+    monkeypatch.setattr(namespaces, "PROC", proc)
+    monkeypatch.setattr(namespaces, "NETNS_FOLDERS", (mounts, tmp_path / "no"))
+    stat = Path.stat
+
+    def refuse(path: Path, **options: Any) -> Any:
+        if path == proc / "4/ns/net":
+            raise PermissionError
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    named = str(proc / "1/ns/net")
+    found, hidden = find_namespaces({named: find_sandboxes([named])[named]})
+    assert sorted(found.values()) == [str(mounts / "a"), named]
+    assert hidden == 1
 
 
 def test_audit_without_a_journal_cannot_be_carried_out(tmp_path: Path) -> None:

@@ -30,10 +30,11 @@ def observe_kernel(paths: Iterable[str]) -> KernelSeen:
     sandboxes = find_sandboxes(paths)
     named = {sandbox.inode for sandbox in sandboxes.values()}
     namespaces: dict[int, NamespaceSeen] = {}
-    for inode, where in find_namespaces(sandboxes).items():
+    found, hidden = find_namespaces(sandboxes)
+    for inode, where in found.items():
         if (seen := _observe(inode, where)) and (inode in named or _has_links(seen)):
             namespaces[inode] = seen
-    return KernelSeen(namespaces, sandboxes, observe_routing())
+    return KernelSeen(namespaces, sandboxes, observe_routing(), hidden)
 
 
 def observe_routing() -> RoutingState:

@@ -8,7 +8,6 @@ seen it: in the folder that it names, and for paths under /proc in the node's ow
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from multinic_daemon.audit.world import Sandbox
@@ -25,19 +24,27 @@ def find_sandboxes(paths: Iterable[str]) -> dict[str, Sandbox]:
     return {path: _sandbox(path) for path in paths}
 
 
-def find_namespaces(sandboxes: Mapping[str, Sandbox]) -> dict[int, str]:
-    """Inode of every network namespace to a path that leads there, the journal's own path where it has one."""
+def find_namespaces(sandboxes: Mapping[str, Sandbox]) -> tuple[dict[int, str], int]:
+    """Inode of every network namespace to a path that leads there, the journal's own path where it has one.
+
+    Returns:
+        Those, and how many processes this one may not look into.
+    """
     found = {sandbox.inode: path for path, sandbox in sandboxes.items() if sandbox.inode is not None}
-    device = _device()
+    device, hidden = _device(), 0
     mounts = (path for folder in NETNS_FOLDERS if folder.is_dir() for path in sorted(folder.iterdir()))
-    of_processes = (path / "ns/net" for path in PROC.iterdir() if path.name.isdecimal())
-    for path in (*mounts, *of_processes):
-        # processes end while we look, and some files are what is left of an unmounted namespace
-        with suppress(OSError):
+    processes = (path for path in PROC.iterdir() if path.name.isdecimal())
+    for path in (*mounts, *(process / "ns/net" for process in processes)):
+        try:
             status = path.stat()
-            if status.st_dev == device:
+        except PermissionError:
+            hidden += path.parent.is_dir()  # the kernel says so of a process that has just ended, too
+        except OSError:
+            continue  # ended or unmounted while we look
+        else:
+            if status.st_dev == device:  # or it is what is left of an unmounted one
                 found.setdefault(status.st_ino, str(path))
-    return found
+    return found, hidden
 
 
 def _device() -> int:
