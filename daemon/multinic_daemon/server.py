@@ -5,6 +5,8 @@ the old daemon's or the new one's and never a gap. A lock file beside it is held
 lets go of it when the process dies, however it dies, so a left-over socket is told apart from a live daemon's.
 Callers are checked by the credentials the kernel attaches to the connection.
 
+For a handler that cannot be interrupted, as it waits for a kernel that hangs, the caller is answered when its time has
+passed.
 When the service is cancelled it stops listening at once; requests already being worked on get a little time to finish.
 """
 
@@ -18,7 +20,8 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -33,6 +36,8 @@ EXCHANGE_SECONDS = 10.0
 """For a caller to send its whole request, and again to take the reply."""
 HANDLE_SECONDS = 80.0
 """For the handler; the executable waits for 90."""
+WATCH_SECONDS = 3.0
+"""Between looks for handlers that take longer although they were told to stop."""
 GRACE_SECONDS = 10.0
 """For requests in progress when the service is told to stop."""
 BACKLOG = 1024
@@ -53,6 +58,7 @@ async def serve_socket(
     handler: Handler,
     *,
     before_accept: Callable[[], Awaitable[None]] | None = None,
+    busy: Callable[[], str] = str,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer CNI requests on ``path``; never returns.
@@ -64,6 +70,7 @@ async def serve_socket(
         before_accept: awaited once when callers can connect already but none has been accepted. An executable that
             found nobody listening has left its tombstone by then, so replaying them here misses none and
             overtakes no ADD.
+        busy: what a handler that does not end is waiting for, as an error shall say it; "" when that is not known.
 
     Raises:
         SocketInUseError: another live daemon serves it.
@@ -72,14 +79,16 @@ async def serve_socket(
         if before_accept:
             await before_accept()
         working: set[trio.CancelScope] = set()
+        unanswered: dict[socket.socket, tuple[float, CniRequest]] = {}
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(_answer_overdue, unanswered, busy)
             log.info("listening for CNI requests", extra={"path": str(path)})
             task_status.started()
             try:
                 while True:
                     await trio.lowlevel.wait_readable(listener)
                     if client := await _accept(listener):
-                        nursery.start_soon(_serve_client, handler, working, client)
+                        nursery.start_soon(_serve_client, handler, working, unanswered, client)
             finally:
                 listener.close()  # at once: whoever comes now does not wait for the grace period of others
                 for scope in working:
@@ -135,7 +144,27 @@ def _peer(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-async def _serve_client(handler: Handler, working: set[trio.CancelScope], client: socket.socket) -> None:
+async def _answer_overdue(unanswered: dict[socket.socket, tuple[float, CniRequest]], busy: Callable[[], str]) -> None:
+    """Tell callers whose handler cannot even be cancelled; what it still does, nobody hears of."""
+    while True:
+        await trio.sleep(WATCH_SECONDS)
+        for client, (begun, request) in list(unanswered.items()):
+            if (seconds := trio.current_time() - begun) > HANDLE_SECONDS:
+                del unanswered[client]
+                found = f" ({about})" if (about := busy()) else ""
+                late = DaemonUnavailableError(f"{request.command}: no end after {seconds:.0f} seconds{found}")
+                log.error("call does not end", extra=_fields(request) | {"cause": str(late)})
+                with suppress(OSError):
+                    client.send(_error_reply(late, request).encode())
+                    client.shutdown(socket.SHUT_RDWR)
+
+
+async def _serve_client(
+    handler: Handler,
+    working: set[trio.CancelScope],
+    unanswered: dict[socket.socket, tuple[float, CniRequest]],
+    client: socket.socket,
+) -> None:
     with client:
         pid, uid = _peer(client)
         if uid not in (0, os.geteuid()):
@@ -151,11 +180,13 @@ async def _serve_client(handler: Handler, working: set[trio.CancelScope], client
         with trio.CancelScope(shield=True) as scope:
             working.add(scope)
             try:
-                reply = await _reply(handler, frame)
+                reply = await _reply(handler, frame, partial(_begin, unanswered, client))
+                unanswered.pop(client, None)
                 with trio.move_on_after(EXCHANGE_SECONDS):
                     await _send(client, reply.encode())
             finally:
                 working.discard(scope)
+                unanswered.pop(client, None)
 
 
 # A request is there whole, and its reply is taken, nearly always at once. So these two try first and wait only when
@@ -192,10 +223,17 @@ async def _send(client: socket.socket, reply: bytes) -> None:
             return
 
 
-async def _reply(handler: Handler, frame: bytes) -> CniReply:
+def _begin(
+    unanswered: dict[socket.socket, tuple[float, CniRequest]], client: socket.socket, request: CniRequest
+) -> None:
+    unanswered[client] = trio.current_time(), request
+
+
+async def _reply(handler: Handler, frame: bytes, begin: Callable[[CniRequest], None]) -> CniReply:
     request: CniRequest | None = None
     try:
         request = parse_request(frame)
+        begin(request)
         with trio.fail_after(HANDLE_SECONDS):
             reply = await handler(request)
     except MultinicError as error:

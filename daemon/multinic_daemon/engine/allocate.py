@@ -9,6 +9,7 @@ from multinic_core.errors import MultinicError, PluginError, UnsupportedFieldErr
 from multinic_core.plan import Allocation, AllocationRequest, IPInterface
 from multinic_core.pools import Pool
 from multinic_core.registry import Registry
+from multinic_daemon.engine.limits import limited
 
 
 def allocate(
@@ -40,16 +41,17 @@ def allocate(
         raise UnsupportedFieldError(
             f"ipam.type: found {name!r}, expected one that is installed: {sorted(registry.ipams.objects)!r}"
         )
-    owner = registry.ipams.owners.get(name, "an unknown distribution")
+    subject = f"IPAM {name!r} of {registry.ipams.owners.get(name, 'an unknown distribution')}"
+    ipam_plugin, request = registry.ipams[name], AllocationRequest(tuple(parents), tuple(static))
     try:
-        allocations = tuple(registry.ipams[name].allocate(AllocationRequest(tuple(parents), tuple(static)), pools))
+        allocations = limited(subject, lambda: tuple(ipam_plugin.allocate(request, pools)))
         problem = _contract_problem(allocations, parents, pools)
     except MultinicError:
         raise
     except Exception as error:
-        raise PluginError(f"IPAM {name!r} of {owner}: raised {error!r}") from error
+        raise PluginError(f"{subject}: raised {error!r}") from error
     if problem:
-        raise PluginError(f"IPAM {name!r} of {owner}: {problem}")
+        raise PluginError(f"{subject}: {problem}")
     return allocations
 
 

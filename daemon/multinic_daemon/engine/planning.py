@@ -20,6 +20,7 @@ from multinic_core.plan import (
     Plan,
 )
 from multinic_core.registry import Registry
+from multinic_daemon.engine.limits import limited
 
 
 def main_plugin(registry: Registry, block: Mapping[str, Any]) -> MainPlugin:
@@ -47,15 +48,16 @@ def make_plan(
         PluginError: the plugin raised something else, or planned something else than it was asked.
     """
     owner = registry.main_plugins.owners.get(plugin.name, "an unknown distribution")
+    subject = f"main plugin {plugin.name!r} of {owner}"
     try:
-        plan = plugin.plan(request, node)
+        plan = limited(subject, lambda: plugin.plan(request, node))
         problem = _contract_problem(plan, plugin, request.links)
     except MultinicError:
         raise
     except Exception as error:
-        raise PluginError(f"main plugin {plugin.name!r} of {owner}: raised {error!r}") from error
+        raise PluginError(f"{subject}: raised {error!r}") from error
     if problem:
-        raise PluginError(f"main plugin {plugin.name!r} of {owner}: {problem}")
+        raise PluginError(f"{subject}: {problem}")
     return Plan((*plan.steps, *routes))
 
 

@@ -12,6 +12,7 @@ from multinic_core.model import CIDR, MULTI_NIC_IPAM, MultiNicNetwork
 from multinic_core.plan import Nic, NodeView, PodReference, Selection, SelectionRequest
 from multinic_core.registry import Registry
 from multinic_daemon.engine.invocation import IFNAME_LIMIT
+from multinic_daemon.engine.limits import limited
 
 log = logging.getLogger(__name__)
 
@@ -93,16 +94,17 @@ def choose(
         device_class=asked.device_class,
         target=asked.target or (policy.target if policy else None) or "",
     )
-    owner = registry.strategies.owners.get(name, "an unknown distribution")
+    subject = f"strategy {name!r} of {registry.strategies.owners.get(name, 'an unknown distribution')}"
+    strategy = registry.strategies[name]
     try:
-        selection = registry.strategies[name].select(request, candidates)
+        selection = limited(subject, lambda: strategy.select(request, candidates))
         problem = _contract_problem(selection, candidates)
     except MultinicError:
         raise
     except Exception as error:
-        raise PluginError(f"strategy {name!r} of {owner}: raised {error!r}") from error
+        raise PluginError(f"{subject}: raised {error!r}") from error
     if problem:
-        raise PluginError(f"strategy {name!r} of {owner}: {problem}")
+        raise PluginError(f"{subject}: {problem}")
     log.debug("NICs chosen", extra={"network": network.name, "chosen": selection.chosen, "reasons": selection.reasons})
     return selection
 
