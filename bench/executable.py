@@ -111,7 +111,7 @@ def report(runs: int, interpreter: Path, taken: dict[str, list[Run]]) -> Report:
             table.add_row(name, *cells, f"{ratios(times, name, NOTHING):.2f}")
         tables.append(table)
     targets = [
-        Target(f"processor time: {one} by {other}", ratios(cpu, one, other), limit) for one, other, limit in TARGETS
+        Target(f"processor time: {one} / {other}", ratios(cpu, one, other), limit) for one, other, limit in TARGETS
     ]
     figures = {"runs": runs, "cpu": cpu, "elapsed": elapsed}
     return Report("executable", figures, targets, tables, machine() | {"interpreter": str(interpreter)})

@@ -68,10 +68,11 @@ def run(path: str, plugin: bytes, fallback: str) -> None:
             answer = ask(path, frame(env, plugin, stdin))
         except OSError as error:
             failure = error
-    if answer[:1] not in (b"0", b"1"):
+    # An answer whose braces do not match has lost its end, or has braces in its texts; the fallback looks closer.
+    if answer[:1] not in (b"0", b"1") or answer.count(b"{") != answer.count(b"}"):
         names: dict[str, object] = {"__name__": "fallback"}
         exec(compile(fallback, "fallback", "exec"), names)  # noqa: S102 -- text that came with this file
-        answer = names["rescue"](sys.modules[__name__], path, plugin, stdin, failure)  # type: ignore[operator]
+        answer = names["rescue"](sys.modules[__name__], path, plugin, stdin, failure, answer)  # type: ignore[operator]
     unsent = memoryview(answer)[1:]
     while unsent:
         unsent = unsent[posix.write(1, unsent) :]

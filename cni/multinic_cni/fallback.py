@@ -36,7 +36,14 @@ STDIN_SECONDS = 1.0
 NOBODY_LISTENS = (FileNotFoundError, ConnectionRefusedError)
 
 
-def rescue(call: types.ModuleType, path: str, plugin: bytes, stdin: bytes | None, failure: OSError | None) -> bytes:
+def rescue(
+    call: types.ModuleType,
+    path: str,
+    plugin: bytes,
+    stdin: bytes | None,
+    failure: OSError | None,
+    received: bytes = b"",
+) -> bytes:
     """An answer in the daemon's form, a status digit and what to print, when the daemon gave none.
 
     Args:
@@ -45,7 +52,10 @@ def rescue(call: types.ModuleType, path: str, plugin: bytes, stdin: bytes | None
         plugin: name of the executable.
         stdin: None when it has not been read, because the command is none that a daemon answers.
         failure: why asking failed; None when the daemon hung up or was not asked.
+        received: what came before it hung up; printed when it is whole after all.
     """
+    if _is_whole(received):
+        return received
     command = os.environ.get("CNI_COMMAND", "")
     if stdin is None:
         if not command and os.isatty(0):
@@ -118,8 +128,19 @@ def _ask_again(
         except OSError as error:
             failure = error
         else:
-            return (answer if answer[:1] in (b"0", b"1") else b""), None
+            return (answer if _is_whole(answer) else b""), None
     return b"", failure
+
+
+def _is_whole(answer: bytes) -> bool:
+    """True for a status digit and a JSON document or nothing after it: not for one that was cut off."""
+    if answer[:1] not in (b"0", b"1"):
+        return False
+    try:
+        json.loads(answer[1:] or b"{}")
+    except ValueError:
+        return False
+    return True
 
 
 def _leave_tombstone(call: types.ModuleType, path: str, request: bytes, stdin: bytes) -> bytes:
@@ -137,7 +158,7 @@ def _leave_tombstone(call: types.ModuleType, path: str, request: bytes, stdin: b
         answer: bytes = call.ask(path, request)
     except OSError:
         return b"0"
-    if answer[:1] not in (b"0", b"1"):
+    if not _is_whole(answer):
         return b"0"
     tombstone.unlink(missing_ok=True)
     return answer

@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 import trio
 from multinic_cni import call
 from multinic_cni.fallback import rescue
+from multinic_cni.install import install
 from multinic_daemon.request import parse_request
+from multinic_daemon.server import HANDLE_SECONDS
 
 NETCONF = {"cniVersion": "0.4.0", "name": "n", "type": "multi-nic"}
 ENVIRONMENT = {"CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "net1"}
@@ -40,7 +44,11 @@ async def test_nobody_listening_is_an_error_that_may_be_retried(impatient, comma
 
 
 @pytest.mark.parametrize(("command", "code"), NOBODY)
-@pytest.mark.parametrize("answer", [b"", b"?"], ids=["hangs up", "answers nonsense"])
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"?", b"0{", b'0{"ips":[{}'],
+    ids=["hangs up", "answers nonsense", "hangs up at once", "hangs up in the middle"],
+)
 async def test_a_daemon_that_dies_in_mid_answer_is_an_error_that_may_be_retried(impatient, command, code, answer):
     """A call the daemon has taken is not sent again by the executable: the runtime decides."""
     async with impatient.daemon(lambda _: answer) as received:
@@ -56,6 +64,46 @@ async def test_a_silent_daemon_is_given_up(impatient, command, code):
     assert (done.status, done.answer["code"]) == (1, code)
     assert "no answer" in done.answer["msg"]
     assert impatient.tombstones == []
+
+
+async def test_braces_in_the_texts_of_an_answer_are_no_harm(impatient):
+    """What looks cut off and is whole is printed as it came."""
+    answer = b'1{"code":7,"msg":"found \'{\'"}'
+    async with impatient.daemon(lambda _: answer) as received:
+        done = await impatient.run("ADD", NETCONF)
+    assert (done.status, done.stdout, len(received)) == (1, answer[1:], 1)
+
+
+async def test_the_wait_is_bounded_over_all_parts_of_an_answer(executables):
+    """A daemon that sends a byte now and then cannot hold up a runtime: the seconds chosen at installation are all."""
+    install(executables.bin, executables.socket, seconds=1)
+
+    async def drip(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(b"0")
+            while True:
+                await stream.send_all(b"{")
+                await trio.sleep(0.2)
+
+    executables.socket.parent.mkdir()
+    with trio.socket.socket(trio.socket.AF_UNIX) as sock:
+        await sock.bind(str(executables.socket))
+        sock.listen()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, drip, [trio.SocketListener(sock)])
+            started = trio.current_time()
+            done = await executables.run("ADD", NETCONF)
+            taken = trio.current_time() - started
+            nursery.cancel_scope.cancel()
+    assert (done.status, done.answer["code"]) == (1, 11)
+    assert 1 <= taken < 10
+
+
+def test_the_usual_bound_lies_between_the_daemons_and_the_runtimes(executables):
+    """The daemon answers for a late handler before its caller gives up, and that before the kubelet's two minutes."""
+    *_, last = re.findall(r"^ANSWER_SECONDS = (\d+)$", (executables.bin / "multi-nic").read_text(), re.MULTILINE)
+    assert last == "90"
+    assert HANDLE_SECONDS < 90 < 120
 
 
 def scripted(*outcomes: bytes | OSError) -> SimpleNamespace:
@@ -136,9 +184,10 @@ async def test_del_without_a_daemon_succeeds_and_leaves_the_request(impatient):
     assert json.loads(request.stdin) == NETCONF
 
 
-async def test_del_when_the_daemon_dies_in_mid_answer_leaves_the_request(impatient):
+@pytest.mark.parametrize("answer", [b"", b'1{"code":'], ids=["before", "in the middle"])
+async def test_del_when_the_daemon_dies_in_mid_answer_leaves_the_request(impatient, answer):
     """A DEL the daemon may not have finished is done again by its successor."""
-    async with impatient.daemon(lambda _: b""):
+    async with impatient.daemon(lambda _: answer):
         done = await impatient.run("DEL", NETCONF)
     assert (done.status, len(impatient.tombstones)) == (0, 1)
 
