@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from multinic_daemon.engine.lanes import Lane
 from multinic_daemon.testing import NETWORK, Rig, Strategy, addresses, refuse
 
 from multinic_core.errors import (
@@ -105,13 +106,14 @@ async def test_namespace_that_is_not_there_leaves_nothing(rig: Rig) -> None:
 
 async def test_add_cancelled_before_the_kernel_is_free_leaves_nothing(rig: Rig) -> None:
     """Being stopped while waiting for the kernel is a failure like any other."""
-    rig.engine.limiter = trio.CapacityLimiter(1)
-    async with rig.engine.limiter, trio.open_nursery() as nursery:
-        nursery.start_soon(rig.call, "ADD")
-        await trio.testing.wait_all_tasks_blocked()
-        assert [record.state for record in rig.journal.unfinished()] == ["pending"]
-        nursery.cancel_scope.cancel()
-        rig.engine.limiter.total_tokens = 2
+    rig.engine.making = Lane("make links", 1, 8)
+    with await rig.engine.making.worker("other"):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.call, "ADD")
+            await trio.testing.wait_all_tasks_blocked()
+            assert rig.journal.unfinished() == []
+            nursery.cancel_scope.cancel()
+    assert rig.engine.making.idle
     rig.assert_clean()
 
 

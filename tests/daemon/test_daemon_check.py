@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from multinic_daemon.engine.lanes import Lane
 from multinic_daemon.testing import NETWORK, Rig, addresses
 
 from multinic_core.errors import (
@@ -148,14 +149,16 @@ async def test_gc_of_one_executable_leaves_the_other_alone(rig: Rig) -> None:
 
 async def test_call_that_takes_too_long_is_undone(rig: Rig, autojump_clock: trio.abc.Clock) -> None:
     """The daemon answers inside the runtime's limit, and says that the call may be tried again."""
-    rig.engine.limiter = trio.CapacityLimiter(1)
-    async with trio.open_nursery() as nursery:
-        await rig.engine.limiter.acquire_on_behalf_of("somebody")
+    rig.engine.making = Lane("make links", 1, 8)
+    messages: list[str] = []
 
-        async def let_go() -> None:
-            await trio.sleep(61)
-            rig.engine.limiter.release_on_behalf_of("somebody")
+    async def add() -> None:
+        messages.append(await rig.refused(DaemonUnavailableError, "ADD"))
 
-        nursery.start_soon(let_go)
-        assert "60 seconds" in await rig.refused(DaemonUnavailableError, "ADD")
+    with await rig.engine.making.worker("net-b"):
+        async with trio.open_nursery() as nursery, rig.engine.locks(("c1", "net1")):
+            nursery.start_soon(add)
+            await trio.sleep(45)
+    assert "60 seconds" in messages[0]
+    assert "'net-b' holds 1 of 1 workers to make links, one for 60 seconds" in messages[0]
     rig.assert_clean()

@@ -45,7 +45,7 @@ async def allocate_addresses(engine: Engine, call: Invocation, stdin: bytes) -> 
     ipam = call.netconf.ipam
     if ipam.get("type") != MULTI_NIC_IPAM:
         raise ConfigError(f"ipam.type: found {ipam.get('type')!r}, expected {MULTI_NIC_IPAM!r}")
-    async with engine.locks((call.container_id, call.ifname)):
+    async with engine.making.enter(call.netconf.name), engine.locks((call.container_id, call.ifname)):
         if (recorded := await settle_recorded(engine, call)) is not None:
             return recorded
         pools = node_pools(engine, call.netconf.name)

@@ -22,6 +22,7 @@ from multinic_daemon.engine.answer import decode_result, encode_result, link_res
 from multinic_daemon.engine.context import UNDO_SECONDS, Engine
 from multinic_daemon.engine.detach import detach
 from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.lanes import Held
 from multinic_daemon.engine.planning import main_plugin, make_plan, pod_routes
 from multinic_daemon.engine.select import choose, find_members, link_names
 from multinic_daemon.journal import NewAttachment, Record
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 POOL_SECONDS = 5.0
 """How long ADD waits for pools that the operator is about to write."""
+LATE_SECONDS = 10.0
+"""What the kernel does so much after the call's end is taken back, as the runtime has been told that it failed."""
 
 T = TypeVar("T")
 
@@ -50,25 +53,15 @@ async def attach(engine: Engine, call: Invocation) -> Result:
         MultinicError: nothing is left of the attempt; or, when undoing failed too, a row that DEL or the next
             start finishes.
     """
-    async with engine.locks((call.container_id, call.ifname)):
+    async with engine.making.enter(call.netconf.name), engine.locks((call.container_id, call.ifname)):
         if (recorded := await settle_recorded(engine, call)) is not None:
             return recorded
         network = await engine.cluster.network(call.netconf.name)
         prepared = await _when_pools_are_there(engine, partial(prepare, engine, call, network))
-        crashpoints.reached("add.decided")
-        record = engine.journal.begin(prepared.new)
-        crashpoints.reached("add.journaled")
-        try:
-            made = await engine.in_thread(
-                partial(engine.kernel.apply_plan, prepared.new.plan, call.netns, record.group)
-            )
-            crashpoints.reached("add.applied")
-            result = link_result(call.netns, prepared.links, made, call.netconf.ipam)
-            engine.journal.finish(record, encode_result(result))
-        except BaseException:
-            await _undo(engine, record)
-            raise
-        crashpoints.reached("add.ready")
+        with await engine.making.worker(call.netconf.name) as worker:
+            if worker.waited:  # what was free may be held now, and what was there gone
+                prepared = prepare(engine, call, await engine.cluster.network(call.netconf.name))
+            result = await _make(engine, call, prepared, worker)
     log.info(
         "attached",
         extra={
@@ -80,6 +73,35 @@ async def attach(engine: Engine, call: Invocation) -> Result:
         },
     )
     return result
+
+
+async def _make(engine: Engine, call: Invocation, prepared: Prepared, worker: Held) -> Result:
+    """Write down what is decided, and do it. Nothing waits between deciding and the row."""
+    last = trio.current_effective_deadline() + LATE_SECONDS
+    crashpoints.reached("add.decided")
+    record = engine.journal.begin(prepared.new)
+    crashpoints.reached("add.journaled")
+    try:
+        apply = partial(engine.kernel.apply_plan, prepared.new.plan, call.netns, record.group)
+        made = await worker.run(apply)
+        crashpoints.reached("add.applied")
+        _require_in_time(worker, last)
+        result = link_result(call.netns, prepared.links, made, call.netconf.ipam)
+        engine.journal.finish(record, encode_result(result))
+    except BaseException:
+        await _undo(engine, record)
+        raise
+    crashpoints.reached("add.ready")
+    return result
+
+
+def _require_in_time(worker: Held, last: float) -> None:
+    """Raises DaemonUnavailableError when the runtime has stopped waiting for an answer."""
+    if (now := trio.current_time()) > last:
+        raise DaemonUnavailableError(
+            f"network {worker.network!r}: the kernel took {now - worker.since:.0f} seconds to make the links, too long"
+            " for an answer; nothing of them is left"
+        )
 
 
 async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
@@ -117,7 +139,8 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
 async def kernel_differences(engine: Engine, record: Record) -> list[str]:
     """How the kernel differs from a record, one sentence each."""
     try:
-        return await engine.in_thread(partial(engine.kernel.differences, record.plan, record.netns))
+        compare = partial(engine.kernel.differences, record.plan, record.netns)
+        return await engine.in_thread(compare, record.key.network, engine.making)
     except ContainerGoneError as error:
         return [str(error)]
 

@@ -22,7 +22,7 @@ async def check(engine: Engine, call: Invocation) -> None:
     if call.netconf.prev_result is None:
         raise ConfigError("prevResult: missing, CHECK needs the result of ADD")
     subject = f"interface {call.ifname!r} of container {call.container_id!r} on network {call.netconf.name!r}"
-    async with engine.locks((call.container_id, call.ifname)):
+    async with engine.making.enter(call.netconf.name), engine.locks((call.container_id, call.ifname)):
         record = engine.journal.find(call.key)
         if record is None:
             raise CheckFailedError(f"{subject}: not attached by this node")

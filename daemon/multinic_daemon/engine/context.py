@@ -8,18 +8,24 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import trio
-from outcome import Outcome
 
+from multinic_core.errors import DaemonUnavailableError
 from multinic_core.plan import NodeView
 from multinic_core.registry import Registry
 from multinic_daemon.cluster import ClusterView
+from multinic_daemon.engine.lanes import Lane
 from multinic_daemon.journal import Journal
 from multinic_daemon.kernel import PodKernel
 
 T = TypeVar("T")
 
-KERNEL_THREADS = 16
-"""Kernel conversations at once. Removals mostly wait for a grace period, so more than there are processors."""
+MAKERS, REMOVERS = 16, 32
+"""Kernel conversations at once; one network alone has half of each. Making is work, of which a few at once are as fast
+as many; removing mostly waits for grace periods, which as many as wait share."""
+CALLS = 1024
+"""In progress at once in each lane, half of them for one network alone: more than pods on a node."""
+LOCK_SECONDS = 50.0
+"""For another call at work on the same interface."""
 REQUEST_SECONDS = 60.0
 """For one call, undoing not counted. Below what the socket server (80) and the executable (90) wait."""
 UNDO_SECONDS = 15.0
@@ -38,7 +44,13 @@ class KeyedLocks:
         self._locks[key] = (lock, users + 1)
         try:
             if lock.locked():
-                await lock.acquire()
+                with trio.move_on_after(LOCK_SECONDS) as waiting:
+                    await lock.acquire()
+                if waiting.cancelled_caught:
+                    raise DaemonUnavailableError(
+                        f"interface {key[1]!r} of container {key[0]!r}: another call has been at work on it for"
+                        f" more than {LOCK_SECONDS:g} seconds; try again later"
+                    )
             else:
                 lock.acquire_nowait()  # without the turn of the event loop that acquire() takes
             try:
@@ -79,28 +91,23 @@ class Engine:
     """Network name to what is wrong with its host routes on this node, or ""."""
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     """By (container id, ifname)."""
-    limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(KERNEL_THREADS))
+    making: Lane = field(default_factory=lambda: Lane("make links", MAKERS, CALLS))
+    """Of ADD and CHECK."""
+    removing: Lane = field(default_factory=lambda: Lane("remove links", REMOVERS, CALLS))
+    """Of DEL and GC, and of taking back what failed."""
 
-    async def in_thread(self, talk: Callable[[], T]) -> T:
-        """The result of a blocking talk with the kernel, which goes on to its end even when this is cancelled.
+    def busy(self) -> str:
+        """Who is in the kernel now, or ""."""
+        return "; ".join(filter(None, (self.making.busy(), self.removing.busy())))
 
-        Does what ``trio.to_thread.run_sync`` does with this limiter, in half the time: without a turn of the event
-        loop, without naming the thread, and without a way for it to call back.
+    async def in_thread(self, talk: Callable[[], T], network: str = "", lane: Lane | None = None) -> T:
+        """The result of a blocking talk with the kernel, by a worker of its network's share.
+
+        Args:
+            lane: None: that of removing.
+
+        Raises:
+            DaemonUnavailableError: no worker came free in time; nothing has been done.
         """
-        task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
-        results: list[Outcome[T]] = []
-
-        def deliver(result: Outcome[T]) -> None:
-            results.append(result)
-            token.run_sync_soon(trio.lowlevel.reschedule, task)
-
-        try:
-            self.limiter.acquire_nowait()
-        except trio.WouldBlock:
-            await self.limiter.acquire()
-        try:
-            trio.lowlevel.start_thread_soon(talk, deliver)
-            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-        finally:
-            self.limiter.release()
-        return results[0].unwrap()
+        with await (lane or self.removing).worker(network) as worker:
+            return await worker.run(talk)

@@ -30,16 +30,16 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
         engine.journal.mark_deleting(record)
     crashpoints.reached(f"{point}.marked")
     if record.has_links:
-        removed = await _remove(engine, record.netns, record.group)
+        removed = await _remove(engine, record, record.netns)
         if not removed and netns and netns != record.netns:
-            await _remove(engine, netns, record.group)
+            await _remove(engine, record, netns)
     crashpoints.reached(f"{point}.removed")
     engine.journal.forget(record)
     crashpoints.reached(f"{point}.released")
 
 
-async def _remove(engine: Engine, netns: str, group: int) -> int:
-    return await engine.in_thread(partial(engine.kernel.remove_links, netns, group))
+async def _remove(engine: Engine, record: Record, netns: str) -> int:
+    return await engine.in_thread(partial(engine.kernel.remove_links, netns, record.group), record.key.network)
 
 
 async def delete(

@@ -36,8 +36,9 @@ async def serve_request(engine: Engine, request: CniRequest) -> CniReply:
             return CniReply(0, await _serve(engine, request))
     except trio.TooSlowError as error:
         undone = "; nothing of it is left" if request.command == "ADD" else ""
+        busy = f" ({found})" if (found := engine.busy()) else ""
         raise DaemonUnavailableError(
-            f"{request.command}: not done within {REQUEST_SECONDS:g} seconds{undone}; try again later"
+            f"{request.command}: not done within {REQUEST_SECONDS:g} seconds{undone}; try again later{busy}"
         ) from error
 
 
@@ -45,7 +46,9 @@ async def _serve(engine: Engine, request: CniRequest) -> bytes:
     if request.command == "VERSION":
         return json.dumps(version_json(NEWEST)).encode()
     if request.command == "DEL":
-        await delete(engine, read_key(request), request.netns)
+        key = read_key(request)
+        async with engine.removing.enter(key.network):
+            await delete(engine, key, request.netns)
         return b""
     call = read_invocation(request)
     match request.command:
