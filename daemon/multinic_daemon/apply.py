@@ -21,6 +21,8 @@ from multinic_daemon.compare import Observed, compare
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, Refusal, Request, open_netns
 from multinic_daemon.netlink import requests as rq
 from multinic_daemon.netlink.observed import read_addresses, read_links, read_netns_id, read_routes
+from multinic_daemon.survey import remove_foreign as remove_foreign
+from multinic_daemon.survey import survey as survey
 
 _WAY_OUT: Mapping[int, str] = {
     errno.EBUSY: "ipvlan and macvlan links cannot share a NIC, and a passthru link shares it with nobody:"

@@ -44,6 +44,22 @@ NAMES: dict[str, str] = {
     "recovery.removed": "recovery has removed the links of a row, the row is still there",
     "recovery.released": "recovery has finished one row, others are still there",
     "tombstone.honoured": "the DEL of a tombstone is done, the tombstone is still there",
+    # a journal that knows nothing takes over what there is
+    "journal.aside": "a refused journal is kept aside, a new one not begun",
+    "adoption.surveyed": "kernel and mirror have been read, the journal is empty",
+    "adoption.written": "what was found is written, the transaction not committed",
+    "adoption.held": "what was found is held, nobody was told",
+    # what was taken over goes, by DEL or by proof
+    "takenover.unlinked": "the links that another generation made are gone, the row is as it was",
+    "takenover.marked": "the row says deleting",
+    "takenover.removed": "no link is left, the addresses are held",
+    "takenover.released": "the addresses are free, the runtime has no answer",
+    "proof.marked": "a row proven dead says deleting",
+    "proof.removed": "no link of it is left, its addresses are held",
+    "proof.released": "its addresses are free",
+    # the mirror
+    "mirror.differs": "a pool is known to differ from the journal, nothing is written",
+    "mirror.written": "a pool is written, nobody remembers it",
 }
 """Name to the state of things at that instant."""
 

@@ -1,26 +1,31 @@
 """The file under the journal: its schema, its lock, and the refusal of anything that is not it.
 
-An unreadable journal is never guessed at: addresses given twice are worse than a node that says no. A file of a newer
-schema, a damaged one, or one that is not ours is refused by name and left as it is, and the daemon does not start.
+An unreadable journal is never guessed at: addresses given twice are worse than a node that says no. A file of another
+schema, a damaged one, or one that is not ours is refused by name. The daemon keeps it aside and starts a new one, which
+gives nothing away before it knows from elsewhere what is held (:mod:`multinic_daemon.adoption`).
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 from multinic_core.errors import MultinicError
 from multinic_core.plan import Allocation
+from multinic_daemon.codec import decode_plan
 from multinic_daemon.records import COLUMNS, Record, from_row
 
 FILE_NAME = "journal.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x6D6E6963
 """``PRAGMA application_id`` of our file: ``mnic``."""
 
@@ -29,7 +34,7 @@ CREATE TABLE attachment (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     plugin TEXT NOT NULL, network TEXT NOT NULL, container_id TEXT NOT NULL, ifname TEXT NOT NULL,
     netns TEXT NOT NULL, pod_namespace TEXT NOT NULL, pod_name TEXT NOT NULL, pod_uid TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'ready', 'deleting')),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'ready', 'deleting', 'adopted', 'unknown')),
     link_group INTEGER NOT NULL UNIQUE, digest TEXT NOT NULL, plan TEXT NOT NULL, result TEXT NOT NULL,
     created REAL NOT NULL, updated REAL NOT NULL, boot_id TEXT NOT NULL,
     UNIQUE (container_id, ifname, plugin, network)
@@ -41,6 +46,7 @@ CREATE TABLE address (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX address_attachment ON address (attachment);
 CREATE TABLE pool (name TEXT PRIMARY KEY, cursor BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE mark (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 """
 
 
@@ -51,11 +57,43 @@ class JournalError(MultinicError):
     reason = "JournalFailure"
 
 
+class RefusedJournalError(JournalError):
+    """The file is no journal that this daemon can trust.
+
+    Attributes:
+        word: why, in one word for a file name: ``damaged``, ``newer``, ``older`` or ``foreign``.
+    """
+
+    def __init__(self, path: Path, word: str, found: str) -> None:
+        super().__init__(
+            f"journal {str(path)!r}: {found}; refused",
+            details="what is held is taken from the kernel, the mirror in the IPPools and the node's pods instead",
+        )
+        self.word = word
+
+
+def set_aside(path: Path, word: str, now: float) -> Path:
+    """Move a refused journal out of the way under a telling name; gives the new path of the main file.
+
+    The write-ahead log goes with it, as it belongs to that file and to no other.
+
+    Args:
+        now: seconds since the epoch.
+    """
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    aside = path.with_name(f"{path.name}.refused-{word}-{stamp}")
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
 def open_file(path: Path) -> tuple[sqlite3.Connection, int]:
     """The journal at this path, made when missing, and the lock on it, a file descriptor to close after it.
 
     Raises:
-        JournalError: another daemon has it; or the file is damaged, not ours, or of another schema.
+        RefusedJournalError: the file is damaged, not ours, or of another schema.
+        JournalError: another daemon has it, or it cannot be opened.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _take_lock(path)
@@ -69,7 +107,9 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, int]:
             raise
     except sqlite3.Error as error:
         os.close(lock)
-        raise _refused(path, f"found {error}") from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise RefusedJournalError(path, "damaged", f"found {error}") from error
+        raise JournalError(f"journal {str(path)!r}: {error}") from error
     except BaseException:
         os.close(lock)
         raise
@@ -160,21 +200,32 @@ def _take_lock(path: Path) -> int:
     return lock
 
 
-def _refused(path: Path, found: str) -> JournalError:
-    return JournalError(
-        f"journal {str(path)!r}: {found}; it is left as it is",
-        details="move it away once no pod of this node has links of multinic: a drained or restarted node has none",
-    )
-
-
 def _verify(database: sqlite3.Connection, path: Path) -> None:
     """Refuse what is not a journal of this schema."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise _refused(path, f"found application id {application:#x}, expected {APPLICATION_ID:#x}")
+        found = f"found application id {application:#x}, expected {APPLICATION_ID:#x}"
+        raise RefusedJournalError(path, "foreign", found)
     if version != SCHEMA_VERSION:
-        raise _refused(path, f"found schema version {version}, this daemon reads {SCHEMA_VERSION}")
+        word = "newer" if version > SCHEMA_VERSION else "older"
+        raise RefusedJournalError(path, word, f"found schema version {version}, this daemon reads {SCHEMA_VERSION}")
+
+
+def _unreadable_rows(database: sqlite3.Connection) -> list[str]:
+    """What no daemon would have written: SQLite has no checksums, so a changed byte may leave a sound file."""
+    faults = []
+    for row in database.execute(f"SELECT {COLUMNS} FROM attachment"):  # noqa: S608  # a constant
+        record = from_row(row)
+        try:
+            decode_plan(record.plan_json)
+            json.loads(record.result_json or "{}")
+        except (ValueError, TypeError, KeyError) as error:
+            faults.append(f"row {record.id} is not readable: {error}")
+    (odd,) = database.execute("SELECT count(*) FROM address WHERE length(pool_index) != 16").fetchone()
+    if odd:
+        faults.append(f"{odd} addresses without a proper index")
+    return faults
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
@@ -186,8 +237,9 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
         _verify(database, path)
         faults = [row[0] for row in database.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
         faults += [f"a row of {row[0]} without its attachment" for row in database.execute("PRAGMA foreign_key_check")]
+        faults += _unreadable_rows(database)
         if faults:
-            raise _refused(path, f"found it damaged: {'; '.join(faults[:3])}")
+            raise RefusedJournalError(path, "damaged", f"found it damaged: {'; '.join(faults[:3])}")
     # Writes reach the page cache and are not synced: the file outlives the process, and no link outlives the boot.
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = OFF")

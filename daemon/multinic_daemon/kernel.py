@@ -6,10 +6,11 @@ block, so the engine runs them in worker threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from multinic_core.plan import Plan
+from multinic_core.plan import IPAddress, IPInterface, Plan
 
 
 class MadeLink(Protocol):
@@ -25,6 +26,39 @@ class MadeLink(Protocol):
     def mtu(self) -> int:
         """Bytes."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLink:
+    """One link found in a network namespace other than the node's."""
+
+    ifname: str
+    group: int
+    link_kind: str
+    """"" for a physical NIC."""
+    mtu: int
+    mac_address: str
+    parent_ifindex: int
+    """0 for none."""
+    on_node: bool
+    """Its parent is a link of this node's own namespace."""
+    attributes: Mapping[str, int]
+    addresses: tuple[IPInterface, ...]
+    """Without link-local ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """One network namespace other than the node's, with all its links but the loopback."""
+
+    path: str
+    inode: tuple[int, int]
+    """Device and inode number of the namespace, the same by every path."""
+    links: tuple[SandboxLink, ...]
+
+    def holding(self, addresses: Collection[IPAddress]) -> Iterator[SandboxLink]:
+        """The links with one of these addresses."""
+        return (link for link in self.links if any(each.ip in addresses for each in link.addresses))
 
 
 class PodKernel(Protocol):
@@ -53,4 +87,20 @@ class PodKernel(Protocol):
 
     def differences(self, plan: Plan, netns: str) -> list[str]:
         """What of the plan is not so in the kernel, one sentence each."""
+        ...
+
+    def survey(self) -> Sequence[Sandbox]:
+        """Every network namespace that a file or a process of the node keeps alive, without the node's own.
+
+        Raises:
+            KernelError: one of them cannot be looked into, so nothing is proven.
+        """
+        ...
+
+    def remove_foreign(self, netns: str, ifnames: Collection[str]) -> int:
+        """Remove these links, which another generation of multinic made; how many there were.
+
+        Raises:
+            KernelError: the kernel refused; some may still be there.
+        """
         ...

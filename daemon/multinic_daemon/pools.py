@@ -17,8 +17,8 @@ from multinic_daemon.journal import Journal
 def join_pools(objects: Iterable[IPPool], journal: Journal) -> tuple[Pool, ...]:
     """One Pool per object, with the indexes held and the cursor.
 
-    Addresses in ``spec.allocations`` belong to pods that another generation of multinic attached; this node's journal
-    does not know them, so they count as excluded and are never given twice.
+    What is held is the journal's to say alone; what others have written into ``spec.allocations`` it has taken over
+    (:mod:`multinic_daemon.adoption`).
 
     Raises:
         ConfigError: an object whose networks cannot be read; all problems at once.
@@ -37,8 +37,7 @@ def join_pools(objects: Iterable[IPPool], journal: Journal) -> tuple[Pool, ...]:
 
 def _join(pool: IPPool, journal: Journal) -> Pool:
     spec = pool.spec
-    taken = (*spec.excludes, *(allocation.address for allocation in spec.allocations))
-    network, prefix_length, excludes = _read(spec.pod_cidr, spec.vlan_cidr, taken)
+    network, prefix_length, excludes = _read(spec.pod_cidr, spec.vlan_cidr, tuple(spec.excludes))
     return Pool(
         name=pool.name,
         network=network,
@@ -51,11 +50,11 @@ def _join(pool: IPPool, journal: Journal) -> Pool:
 
 
 @lru_cache(maxsize=1024)
-def _read(pod_cidr: str, vlan_cidr: str, taken: tuple[str, ...]) -> tuple[IPNetwork, int, tuple[IPNetwork, ...]]:
+def _read(pod_cidr: str, vlan_cidr: str, excludes: tuple[str, ...]) -> tuple[IPNetwork, int, tuple[IPNetwork, ...]]:
     """The pool's network, the prefix length of its block, and what is never given; kept, as pods ask for it again."""
     network: IPNetwork = ip_network(pod_cidr)
     block: IPNetwork = ip_network(vlan_cidr)
     if not covers(block, network):
         raise ValueError(f"podCIDR {pod_cidr!r} is not within vlanCIDR {vlan_cidr!r}")
     # An address without a prefix length is a network of one.
-    return network, block.prefixlen, tuple(ip_interface(text).network for text in taken)
+    return network, block.prefixlen, tuple(ip_interface(text).network for text in excludes)

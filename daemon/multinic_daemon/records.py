@@ -9,7 +9,12 @@ from typing import Any, Literal
 from multinic_core.plan import Allocation, Plan, PodReference
 from multinic_daemon.codec import decode_plan
 
-State = Literal["pending", "ready", "deleting"]
+State = Literal["pending", "ready", "deleting", "adopted", "unknown"]
+"""``adopted``: held for a pod that this journal did not attach; ``unknown``: held by links of nobody knows whom. Both
+go by DEL, GC or proof."""
+
+NAMELESS = "?"
+"""Begins the container id of a row whose real one is not known; no container id of a runtime begins so."""
 
 COLUMNS = (
     "id, plugin, network, container_id, ifname, netns, pod_namespace, pod_name, pod_uid, state, link_group, digest,"
@@ -51,6 +56,16 @@ class Record:
     boot_id: str
 
     @property
+    def taken_over(self) -> bool:
+        """Not attached by this journal: what is known of it comes from the mirror, another generation or the kernel."""
+        return self.state in ("adopted", "unknown")
+
+    @property
+    def nameless(self) -> bool:
+        """The runtime's container id is not known, so neither a DEL nor a GC can name it."""
+        return self.key.container_id.startswith(NAMELESS)
+
+    @property
     def has_links(self) -> bool:
         return self.plan_json != "[]"
 
@@ -71,6 +86,19 @@ class NewAttachment:
     allocations: tuple[Allocation, ...]
     cursors: Mapping[str, int]
     """Pool name to the index given last; pools whose address the pod named itself are absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """An attachment that exists already and that a journal starts to answer for."""
+
+    new: NewAttachment
+    state: State
+    group: int | None = None
+    """``IFLA_GROUP`` that its links carry; None: they are not ours."""
+    result_json: str = ""
+    created: float = 0.0
+    """Seconds since the epoch; 0 when unknown."""
 
 
 def to_row(record: Record) -> tuple[Any, ...]:

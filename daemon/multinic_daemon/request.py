@@ -86,3 +86,18 @@ def parse_request(frame: bytes) -> CniRequest:
     if problems:
         raise InvocationError("; ".join(problems))
     return request
+
+
+def encode_request(request: CniRequest) -> bytes:
+    """The frame that ``parse_request`` reads."""
+    variables = {
+        "CNI_PLUGIN": request.plugin,
+        "CNI_COMMAND": request.command,
+        "CNI_CONTAINERID": request.container_id,
+        "CNI_NETNS": request.netns,
+        "CNI_IFNAME": request.ifname,
+        "CNI_ARGS": request.args,
+        "CNI_PATH": request.path,
+    }
+    head = b"".join(f"{key}={value}\0".encode(errors="surrogateescape") for key, value in variables.items())
+    return head + b"\0" + request.stdin

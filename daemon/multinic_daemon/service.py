@@ -14,11 +14,14 @@ import trio
 from multinic_core.kube import connect
 from multinic_core.registry import load_plugins
 from multinic_daemon import apply
+from multinic_daemon.adoption import Adoption, closed_reason
 from multinic_daemon.cluster import Cluster
 from multinic_daemon.discovery import Discovery
 from multinic_daemon.engine import Engine, handler
+from multinic_daemon.gate import Gate
 from multinic_daemon.journal import Journal
 from multinic_daemon.lease import serve_lease
+from multinic_daemon.mirrorkeeper import MirrorKeeper
 from multinic_daemon.publish import serve_publishing
 from multinic_daemon.recovery import recover
 from multinic_daemon.report import Reporter
@@ -51,7 +54,7 @@ async def run_daemon(settings: Settings) -> None:
     API has been reached.
 
     Raises:
-        JournalError: the journal is refused; nothing has been touched.
+        JournalError: another daemon has the journal, or it cannot be opened; nothing has been touched.
         ConfigError: the API cannot be addressed.
         SocketInUseError: another daemon has the socket.
     """
@@ -65,18 +68,26 @@ async def run_daemon(settings: Settings) -> None:
             "left_out": [str(problem) for problem in registry.problems],
         },
     )
-    journal = Journal.open(settings.run_dir)
+    journal, refused = Journal.open_or_replace(settings.run_dir)
+    if refused:
+        log.error("journal refused, what is held is found elsewhere", extra={"node": settings.node, "cause": refused})
     try:
         kubernetes = connect(settings.kubeconfig)
         reporter, discovery = Reporter(), Discovery(settings.node)
         cluster = Cluster(kubernetes, settings.node)
-        engine = Engine(registry, journal, apply, cluster, discovery.view, reporter.route_problem)
+        gate, tombstones = Gate(closed_reason(journal, refused)), settings.socket.parent / FOLDER
+        problem = reporter.route_problem
+        engine = Engine(registry, journal, apply, cluster, discovery.view, problem, gate, tombstones)
+        adoption = Adoption(engine, kubernetes, settings.node)
+        mirror = MirrorKeeper(kubernetes, settings.node, journal, gate, adoption.take_pool)
         await recover(engine)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             await nursery.start(discovery.serve)
             await nursery.start(kubernetes.serve)
-            honour = partial(_honour_tombstones, engine, settings.socket.parent / FOLDER)
+            await nursery.start(adoption.serve, tombstones)
+            await nursery.start(mirror.serve)
+            honour = partial(_honour_tombstones, engine, tombstones)
             serve = partial(serve_socket, settings.socket, handler(engine), busy=engine.busy)
             await nursery.start(partial(serve, before_accept=honour))
             await nursery.start(serve_publishing, settings.node, kubernetes, discovery)
@@ -93,7 +104,8 @@ async def run_daemon(settings: Settings) -> None:
 
 
 async def _honour_tombstones(engine: Engine, folder: Path) -> None:
-    await replay(engine, folder)
+    if engine.journal.complete:  # else what they are about is still to be found
+        await replay(engine, folder)
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:

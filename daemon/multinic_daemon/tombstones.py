@@ -13,10 +13,11 @@ from pathlib import Path
 import trio
 
 from multinic_core.errors import InvocationError, MultinicError
+from multinic_core.plan import PodReference
 from multinic_daemon import crashpoints
 from multinic_daemon.engine import Engine
-from multinic_daemon.engine.detach import delete
-from multinic_daemon.engine.invocation import read_key
+from multinic_daemon.engine.invocation import read_key, read_pod
+from multinic_daemon.engine.takenover import delete_any
 from multinic_daemon.journal import AttachmentKey
 from multinic_daemon.request import LIMIT, parse_request
 
@@ -48,8 +49,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if not file.name.startswith(".")) if folder.is_dir() else []
 
 
-def _read(file: Path) -> tuple[AttachmentKey, str, float]:
-    """What a tombstone names, the namespace it was called with, and when it was written, in seconds since the epoch.
+def _read(file: Path) -> tuple[AttachmentKey, str, PodReference, float]:
+    """What a tombstone names, its namespace and pod, and when it was written, in seconds since the epoch.
 
     Raises:
         MultinicError: no executable of ours wrote it, or it names no attachment.
@@ -60,13 +61,13 @@ def _read(file: Path) -> tuple[AttachmentKey, str, float]:
     request = parse_request(frame)
     if request.command != "DEL" or len(frame) > LIMIT:
         raise InvocationError(f"found {request.command} of {len(frame)} bytes, expected a DEL")
-    return read_key(request), request.netns, written
+    return read_key(request), request.netns, read_pod(request), written
 
 
 async def _replay(engine: Engine, file: Path) -> None:
     fields = {"file": str(file)}
     try:
-        key, netns, written = _read(file)
+        key, netns, pod, written = _read(file)
     except MultinicError as error:
         log.warning("tombstone removed, it names no attachment", extra={**fields, "cause": str(error)})
     else:
@@ -74,7 +75,7 @@ async def _replay(engine: Engine, file: Path) -> None:
         if record is not None and record.created > written:
             log.warning("tombstone removed, older than the attachment", extra={**fields, "ifname": key.ifname})
         else:
-            await delete(engine, key, netns)
+            await delete_any(engine, key, netns, pod)
             crashpoints.reached("tombstone.honoured")
             log.info("tombstone honoured", extra={"container_id": key.container_id, "ifname": key.ifname})
     file.unlink(missing_ok=True)  # noqa: ASYNC240  # of a tmpfs, before any call is answered

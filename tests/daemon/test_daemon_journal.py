@@ -144,7 +144,7 @@ def damage(path: Path) -> None:
 
 def newer(path: Path) -> None:
     with sqlite3.connect(path) as database:
-        database.execute("PRAGMA user_version = 2")
+        database.execute("PRAGMA user_version = 3")
     database.close()
 
 
@@ -159,7 +159,7 @@ def foreign(path: Path) -> None:
     [
         (lambda path: path.write_bytes(b"no database at all, only text " * 99), "not a database"),
         (damage, "malformed|damaged"),
-        (newer, "found schema version 2, this daemon reads 1"),
+        (newer, "found schema version 3, this daemon reads 2"),
         (foreign, "application id"),
     ],
     ids=["text", "damaged", "newer", "foreign"],
@@ -176,7 +176,7 @@ def test_file_that_is_not_ours_is_refused_and_left(tmp_path: Path, spoil, words:
     with pytest.raises(JournalError, match=words) as caught:
         Journal.open(tmp_path)
     assert str(path) in str(caught.value)
-    assert "drained" in caught.value.details
+    assert "mirror" in caught.value.details
     assert path.read_bytes() == before
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -116,6 +117,11 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
     for record in engine.journal.of_interface(call.container_id, call.ifname):
         if record.key.plugin != call.plugin:
             continue
+        if record.taken_over:
+            raise AttachmentExistsError(
+                f"interface {call.ifname!r} of container {call.container_id!r}: attached to network"
+                f" {record.key.network!r} before this node's journal was lost, expected a DEL first"
+            )
         if record.state != "ready":
             await detach(engine, record, point="replace")
             continue
@@ -124,8 +130,8 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
                 f"interface {call.ifname!r} of container {call.container_id!r}: attached to network"
                 f" {record.key.network!r} already, expected a DEL first"
             )
-        if record.netns == call.netns:
-            if record.digest != call.digest:
+        if same_netns(record.netns, call.netns):
+            if record.digest not in ("", call.digest):  # a row taken over knows no configuration
                 raise AttachmentExistsError(
                     f"interface {call.ifname!r} of container {call.container_id!r}: attached to {call.netconf.name!r}"
                     " with another configuration already, expected a DEL first"
@@ -134,6 +140,16 @@ async def settle_recorded(engine: Engine, call: Invocation) -> Result | None:
                 return decode_result(record.result_json)
         await detach(engine, record, point="replace")
     return None
+
+
+def same_netns(one: str, other: str) -> bool:
+    """Whether two paths lead to the same namespace: a row taken over may know it by another path than the runtime."""
+    if one == other:
+        return True
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False
 
 
 async def kernel_differences(engine: Engine, record: Record) -> list[str]:

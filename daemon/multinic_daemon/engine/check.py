@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from multinic_core.cni import Result, parse_result
 from multinic_core.errors import CheckFailedError, ConfigError
 from multinic_daemon.engine.answer import decode_result
-from multinic_daemon.engine.attach import kernel_differences
+from multinic_daemon.engine.attach import kernel_differences, same_netns
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.takenover import check_taken_over
 
 
 async def check(engine: Engine, call: Invocation) -> None:
@@ -24,14 +26,24 @@ async def check(engine: Engine, call: Invocation) -> None:
     subject = f"interface {call.ifname!r} of container {call.container_id!r} on network {call.netconf.name!r}"
     async with engine.making.enter(call.netconf.name), engine.locks((call.container_id, call.ifname)):
         record = engine.journal.find(call.key)
+        if record is None or record.taken_over:
+            taken_over = await check_taken_over(engine, call)
+            if taken_over:
+                raise CheckFailedError(f"{subject}: {'; '.join(taken_over)}")
+            if taken_over is not None:
+                return
         if record is None:
             raise CheckFailedError(f"{subject}: not attached by this node")
         if record.state != "ready":
             raise CheckFailedError(f"{subject}: found {record.state}, expected ready")
         found = []
-        if record.netns != call.netns:
+        if not same_netns(record.netns, call.netns):
             found.append(f"attached in namespace {record.netns!r}, asked about {call.netns!r}")
-        found += _result_differences(decode_result(record.result_json), parse_result(call.netconf.prev_result))
+        recorded = decode_result(record.result_json)
+        if not record.digest:  # taken over, and the namespace is perhaps known by another path
+            interfaces = tuple(replace(each, sandbox=call.netns) for each in recorded.interfaces)
+            recorded = replace(recorded, interfaces=interfaces)
+        found += _result_differences(recorded, parse_result(call.netconf.prev_result))
         if record.has_links:
             found += await kernel_differences(engine, record)
     if found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import trio
@@ -14,6 +15,7 @@ from multinic_core.plan import NodeView
 from multinic_core.registry import Registry
 from multinic_daemon.cluster import ClusterView
 from multinic_daemon.engine.lanes import Lane
+from multinic_daemon.gate import Gate
 from multinic_daemon.journal import Journal
 from multinic_daemon.kernel import PodKernel
 
@@ -89,6 +91,10 @@ class Engine:
     """The node's NICs as discovery last saw them; no I/O."""
     route_problem: Callable[[str], str] = no_route_problem
     """Network name to what is wrong with its host routes on this node, or ""."""
+    gate: Gate = field(default_factory=Gate)
+    """Closed as long as it is not known which addresses are held."""
+    tombstones: Path | None = None
+    """Where a DEL is kept that comes before that is known; None: it is refused."""
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     """By (container id, ifname)."""
     making: Lane = field(default_factory=lambda: Lane("make links", MAKERS, CALLS))

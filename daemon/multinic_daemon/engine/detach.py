@@ -29,7 +29,7 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
     if record.state != "deleting":
         engine.journal.mark_deleting(record)
     crashpoints.reached(f"{point}.marked")
-    if record.has_links:
+    if record.has_links or record.taken_over:
         removed = await _remove(engine, record, record.netns)
         if not removed and netns and netns != record.netns:
             await _remove(engine, record, netns)
@@ -44,8 +44,8 @@ async def _remove(engine: Engine, record: Record, netns: str) -> int:
 
 async def delete(
     engine: Engine, key: AttachmentKey, netns: str, *, only: int | None = None, point: str = "del"
-) -> None:
-    """DEL: what the journal does not know is gone already.
+) -> bool:
+    """DEL: what the journal does not know is gone already. Gives whether it was known.
 
     Args:
         only: id of the row that is meant; a newer attachment under the same key is left alone.
@@ -54,12 +54,13 @@ async def delete(
     async with engine.locks((key.container_id, key.ifname)):
         record = engine.journal.find(key)
         if record is None or only not in (None, record.id):
-            return
+            return False
         await detach(engine, record, netns, point=point)
     log.info(
         "detached",
         extra={"network": key.network, "container_id": key.container_id, "ifname": key.ifname},
     )
+    return True
 
 
 async def collect(engine: Engine, call: Invocation) -> None:
@@ -83,6 +84,8 @@ async def collect(engine: Engine, call: Invocation) -> None:
 
     async with trio.open_nursery() as nursery:
         for record in engine.journal.of_network(call.plugin, call.netconf.name):
+            if record.nameless:
+                continue  # nobody could have listed it
             pair = (record.key.container_id, record.key.ifname)
             # An ADD in progress cannot be in anybody's list yet.
             if pair not in valid and not (record.state == "pending" and engine.locks.busy(pair)):

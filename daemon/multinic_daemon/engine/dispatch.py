@@ -9,15 +9,18 @@ import trio
 
 from multinic_core.cni import version_json
 from multinic_core.errors import DaemonUnavailableError, InvocationError
+from multinic_daemon.cluster import SYNC_SECONDS
 from multinic_daemon.engine.addresses import allocate_addresses
 from multinic_daemon.engine.answer import NEWEST, print_result
 from multinic_daemon.engine.attach import attach
 from multinic_daemon.engine.check import check
 from multinic_daemon.engine.context import REQUEST_SECONDS, Engine
-from multinic_daemon.engine.detach import collect, delete
-from multinic_daemon.engine.invocation import read_invocation, read_key
+from multinic_daemon.engine.detach import collect
+from multinic_daemon.engine.invocation import read_invocation, read_key, read_pod
 from multinic_daemon.engine.status import status
+from multinic_daemon.engine.takenover import delete_any
 from multinic_daemon.request import CniReply, CniRequest, Handler
+from multinic_daemon.tombstone_files import leave
 
 
 def handler(engine: Engine) -> Handler:
@@ -46,22 +49,23 @@ async def _serve(engine: Engine, request: CniRequest) -> bytes:
     if request.command == "VERSION":
         return json.dumps(version_json(NEWEST)).encode()
     if request.command == "DEL":
-        key = read_key(request)
-        async with engine.removing.enter(key.network):
-            await delete(engine, key, request.netns)
+        await _delete(engine, request)
         return b""
     call = read_invocation(request)
     match request.command:
         case "ADD":
             await engine.cluster.ready()
+            await engine.gate.passed(SYNC_SECONDS)
             if call.plugin == "multi-nic":
                 result = await attach(engine, call)
             else:
                 result = await allocate_addresses(engine, call, request.stdin)
             return print_result(result, call.netconf.cni_version)
         case "CHECK":
+            require_complete(engine)
             await check(engine, call)
         case "GC":
+            require_complete(engine)
             await collect(engine, call)
         case "STATUS":
             await status(engine, call)
@@ -70,3 +74,19 @@ async def _serve(engine: Engine, request: CniRequest) -> bytes:
                 f"CNI_COMMAND: found {request.command!r}, expected ADD, DEL, CHECK, GC, STATUS or VERSION"
             )
     return b""
+
+
+async def _delete(engine: Engine, request: CniRequest) -> None:
+    """DEL, which a journal that does not yet know its node keeps for when it does."""
+    key = read_key(request)
+    if not engine.gate.is_open and not engine.journal.complete and engine.tombstones is not None:
+        leave(engine.tombstones, request)
+    else:
+        async with engine.removing.enter(key.network):
+            await delete_any(engine, key, request.netns, read_pod(request))
+
+
+def require_complete(engine: Engine) -> None:
+    """Raise DaemonUnavailableError where the journal does not yet know what is attached on its node."""
+    if not engine.journal.complete:
+        engine.gate.check()

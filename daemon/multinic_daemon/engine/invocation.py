@@ -162,6 +162,14 @@ def read_key(request: CniRequest) -> AttachmentKey:
     return AttachmentKey(request.plugin, name, request.container_id, request.ifname)
 
 
+def read_pod(request: CniRequest) -> PodReference:
+    """The pod that DEL is for, as far as ``CNI_ARGS`` says."""
+    try:
+        return parse_cni_args(request.args)[0]
+    except ConfigError:
+        return PodReference()
+
+
 def _refuse_unsupported(netconf: NetConf, args: str) -> None:
     if netconf.prev_result is not None:
         raise UnsupportedFieldError(

@@ -21,6 +21,7 @@ async def status(engine: Engine, call: Invocation) -> None:
     """
     netconf = call.netconf
     try:
+        engine.gate.check()
         if not engine.cluster.synced:
             raise DaemonUnavailableError("the Kubernetes API has not answered since the daemon started")
         if call.plugin == "multi-nic":

@@ -125,6 +125,11 @@ def set_up(ifindex: int, *, ifname: str = "", subject: str) -> Request:
     return Request(RTM_NEWLINK, 0, body, subject)
 
 
+def delete_link(ifindex: int, subject: str) -> Request:
+    """Delete one link."""
+    return Request(RTM_DELLINK, 0, IFINFO.pack(AF_UNSPEC, 0, ifindex, 0, 0), subject)
+
+
 def delete_group(group: int, subject: str) -> Request:
     """Delete all links of a group at the price of one. ENODEV when there are none."""
     body = IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0) + wire.attribute_u32(IFLA_GROUP, group)

@@ -1,6 +1,6 @@
 """For tests of the daemon: a kernel on a folder, and a whole node around the engine."""
 
-from multinic_daemon.testing.kernel import FakeKernel, links, refuse
+from multinic_daemon.testing.kernel import FakeKernel, links, make_link, refuse
 from multinic_daemon.testing.objects import network_objects, pool_object
 from multinic_daemon.testing.rig import NETWORK, NODE, Rig, Strategy, addresses, nic
 
@@ -12,6 +12,7 @@ __all__ = [
     "Strategy",
     "addresses",
     "links",
+    "make_link",
     "network_objects",
     "nic",
     "pool_object",

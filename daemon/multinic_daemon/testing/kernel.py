@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
-from multinic_core.plan import Plan
+from multinic_core.plan import AddAddress, CreateLink, Plan
 from multinic_daemon import crashpoints
 from multinic_daemon.codec import decode_plan, encode_plan
+from multinic_daemon.kernel import Sandbox, SandboxLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class FakeKernel:
     """Called with ``link <ifname>`` before each link is made, with ``remove`` and ``compare``; may raise or wait."""
     undo: bool = True
     """False: a failing ``apply_plan`` leaves the links it made, as a crash would."""
+    netns_folder: Path | None = None
+    """Holds the folders that are all the namespaces of the node."""
     calls: list[str] = field(default_factory=list)
 
     def apply_plan(self, plan: Plan, netns: str, group: int) -> tuple[FakeLink, ...]:
@@ -83,6 +87,50 @@ class FakeKernel:
             elif decode_plan(there[link.ifname]["plan"]) != own:
                 found.append(f"link {link.ifname!r} differs")
         return found
+
+    def survey(self) -> tuple[Sandbox, ...]:
+        self.before_step("survey")
+        folders = sorted(self.netns_folder.iterdir()) if self.netns_folder and self.netns_folder.is_dir() else []
+        return tuple(
+            Sandbox(
+                str(folder),
+                (folder.stat().st_dev, folder.stat().st_ino),
+                tuple(_seen(name, content) for name, content in links(folder).items()),
+            )
+            for folder in folders
+        )
+
+    def remove_foreign(self, netns: str, ifnames: Collection[str]) -> int:
+        self.calls.append("remove foreign")
+        self.before_step("remove foreign")
+        own = [file for file in links(netns) if file in ifnames]
+        for file in own:
+            (Path(netns) / file).unlink()
+        return len(own)
+
+
+def _seen(ifname: str, content: Mapping[str, Any]) -> SandboxLink:
+    plan = decode_plan(content["plan"])
+    (link,) = plan.links
+    return SandboxLink(
+        ifname,
+        content["group"],
+        link.link_kind,
+        content["mtu"],
+        content["mac_address"],
+        link.parent_ifindex,
+        True,
+        link.attributes,
+        tuple(step.address for step in plan.addresses),
+    )
+
+
+def make_link(netns: str | Path, ifname: str, *addresses: str, group: int = 0, parent_ifindex: int = 11) -> None:
+    """Put a link there that no daemon of this generation made."""
+    steps = [CreateLink(ifname, "macvlan", "eth1", parent_ifindex, 1500)]
+    plan = Plan((*steps, *(AddAddress(ifname, ip_interface(address)) for address in addresses)))
+    content = {"group": group, "mac_address": "02:00:00:00:00:99", "mtu": 1500, "plan": encode_plan(plan)}
+    (Path(netns) / ifname).write_text(json.dumps(content))
 
 
 def links(netns: str | Path) -> dict[str, dict[str, Any]]:

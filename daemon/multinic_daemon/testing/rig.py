@@ -8,12 +8,14 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
-from multinic_core.model import CIDRS, IPPOOLS, NETWORKS
+from multinic_core.model import CIDRS, IPPOOLS, NETWORKS, PODS
 from multinic_core.plan import Nic, NodeView, Selection, SelectionRequest
 from multinic_core.registry import Registry, load_plugins
 from multinic_core.testing.kube import FakeKubernetes
+from multinic_daemon.adoption import Adoption, closed_reason
 from multinic_daemon.cluster import Cluster
 from multinic_daemon.engine import Engine, serve_request
+from multinic_daemon.gate import Gate
 from multinic_daemon.journal import Journal
 from multinic_daemon.request import CniRequest
 from multinic_daemon.testing.kernel import FakeKernel, links
@@ -38,10 +40,11 @@ def nic(number: int) -> Nic:
 class Rig:
     """One node with its daemon's engine; ``restart`` is a new daemon on the same node."""
 
-    def __init__(self, folder: Path, nics: int = 3) -> None:
+    def __init__(self, folder: Path, nics: int = 3, *, adopting: bool = True) -> None:
+        """``adopting``: a journal that knows nothing takes stock at once; False: not before ``adopt``."""
         self.folder = folder
         self.kubernetes = FakeKubernetes()
-        self.kernel = FakeKernel()
+        self.kernel = FakeKernel(netns_folder=folder / "netns")
         self.registry: Registry = load_plugins()
         self.view = NodeView(NODE, {nic(n).ifname: nic(n) for n in range(1, nics + 1)})
         self.boot = BOOT
@@ -49,18 +52,62 @@ class Rig:
         self.add_network(NETWORK, nics)
         self.journal = self.open_journal()
         self.engine = self.make_engine()
+        self.adoption = Adoption(self.engine, self.kubernetes, NODE)
+        if adopting:
+            self.adopt()
 
     def open_journal(self) -> Journal:
-        return Journal.open(self.folder / "run", clock=lambda: self.now, boot=self.boot)
+        run_dir = self.folder / "run"
+        journal, self.journal_refused = Journal.open_or_replace(run_dir, clock=lambda: self.now, boot=self.boot)
+        return journal
 
     def make_engine(self) -> Engine:
-        return Engine(self.registry, self.journal, self.kernel, Cluster(self.kubernetes, NODE), lambda: self.view)
+        return Engine(
+            self.registry,
+            self.journal,
+            self.kernel,
+            Cluster(self.kubernetes, NODE),
+            lambda: self.view,
+            gate=Gate(closed_reason(self.journal, self.journal_refused)),
+            tombstones=self.folder / "run" / "tombstones",
+        )
 
-    def restart(self, boot: str = BOOT) -> None:
+    def adopt(self) -> None:
+        """What a daemon does once the API has answered it."""
+        if not self.journal.complete:
+            self.adoption.hold(self.kernel.survey())
+        self.adoption.watch()
+
+    def restart(self, boot: str = BOOT, *, adopting: bool = True) -> None:
+        self.adoption.close()
         self.journal.close()
         self.boot = boot
         self.journal = self.open_journal()
         self.engine = self.make_engine()
+        self.adoption = Adoption(self.engine, self.kubernetes, NODE)
+        if adopting:
+            self.adopt()
+
+    def lose_journal(self, boot: str = BOOT, *, adopting: bool = True) -> None:
+        """A new daemon that finds no journal."""
+        for file in (self.folder / "run").glob("journal.db*"):
+            file.unlink()
+        self.restart(boot, adopting=adopting)
+
+    def add_pod(self, name: str, namespace: str = "default") -> str:
+        """Put a pod of this node into the API; its UID."""
+        metadata = {"name": name, "namespace": namespace}
+        (pod,) = self.kubernetes.seed(PODS, {"metadata": metadata, "spec": {"nodeName": NODE}})
+        return pod.metadata.uid or ""
+
+    def mirrored(self, network: str = NETWORK) -> dict[str, list[str]]:
+        """Pool name to ``namespace/pod address`` of each entry, empty pools left out."""
+        pools = [pool for pool in self.kubernetes.store(IPPOOLS).list() if pool.spec.net_attach_def == network]
+        entries = {
+            pool.name: [f"{each.namespace}/{each.pod} {each.address}" for each in pool.spec.allocations]
+            for pool in pools
+        }
+        return {name: found for name, found in entries.items() if found}
 
     def add_network(self, name: str, nics: int, *, prefix: str = "192.168", **spec: Any) -> None:
         """A network with its blocks and pools, as ``network_objects`` describes them."""

@@ -1,0 +1,264 @@
+"""What a journal that knows nothing has to answer for: a pure function of mirror and kernel.
+
+In this order, so that the better evidence wins: what this generation wrote into the mirror in this boot, with the links
+that the kernel shows for it; what another generation wrote; and what only the kernel shows, which is held though nobody
+knows for whom. What this generation wrote in another boot is dead. Nothing here is ever guessed to be free.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_interface, ip_network
+
+from multinic_core.cni import Interface, IPConfig, Result
+from multinic_core.model import IPPool, PoolAllocation
+from multinic_core.plan import AddAddress, Allocation, CreateLink, IPAddress, IPNetwork, Plan, PodReference, Step
+from multinic_daemon.engine.answer import encode_result
+from multinic_daemon.journal import GROUP_BASE, GROUP_COUNT
+from multinic_daemon.kernel import Sandbox, SandboxLink
+from multinic_daemon.mirror import Entry, Holder, read_mirror
+from multinic_daemon.records import NAMELESS, AttachmentKey, NewAttachment, State, TakenOver
+
+PLUGIN = "multi-nic"
+_NUMBERED = re.compile(r"(.+)-\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A pool as far as addresses are put into it."""
+
+    pool: IPPool
+    network: IPNetwork
+    prefix_length: int
+
+    def allocation(self, address: IPAddress) -> Allocation:
+        with_prefix = ip_interface(f"{address}/{self.prefix_length}")
+        index = int(address) - int(self.network.network_address)
+        return Allocation(self.pool.name, self.pool.spec.interface_name, index, with_prefix)
+
+
+@dataclass(slots=True)
+class Stock:
+    """What was found so far."""
+
+    rows: list[TakenOver] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What was left out and why, one sentence each; nothing of it can be given to anybody."""
+    held: set[tuple[str, int]] = field(default_factory=set)
+    """(pool, index)"""
+    seen: set[tuple[tuple[int, int], str]] = field(default_factory=set)
+    """(inode of the namespace, ifname) of links that are accounted for."""
+
+    def claim(self, allocations: Iterable[Allocation]) -> tuple[Allocation, ...]:
+        """Those that nobody has yet; from now on they are taken."""
+        fresh = tuple(each for each in allocations if (each.pool, each.index) not in self.held)
+        self.held |= {(each.pool, each.index) for each in fresh}
+        return fresh
+
+
+def read_blocks(pools: Iterable[IPPool]) -> tuple[list[Block], list[str]]:
+    """The pools whose networks can be read, and what is wrong with the others. Addresses of those cannot be given."""
+    blocks: list[Block] = []
+    problems: list[str] = []
+    for pool in pools:
+        try:
+            block = ip_network(pool.spec.vlan_cidr)
+            blocks.append(Block(pool, ip_network(pool.spec.pod_cidr), block.prefixlen))
+        except ValueError as error:
+            problems.append(f"IPPool {pool.name!r}: {error}")
+    return blocks, problems
+
+
+def take_stock(pools: Iterable[IPPool], sandboxes: Sequence[Sandbox], boot_id: str) -> Stock:
+    """Everything that is held on this node.
+
+    Args:
+        pools: this node's, of all networks.
+        sandboxes: every namespace of the node; links on other nodes' NICs (as in a lab) are told apart.
+    """
+    blocks, problems = read_blocks(pools)
+    stock = Stock(problems=problems)
+    _take_own(stock, blocks, sandboxes, boot_id)
+    _take_foreign(stock, blocks, sandboxes)
+    _take_unknown(stock, blocks, sandboxes)
+    return stock
+
+
+def take_pool(pool: IPPool, held: Iterable[tuple[int, int]], boot_id: str, *, first: bool) -> Stock:
+    """What a journal that knows its node has to take over from one pool: entries that it did not write.
+
+    Args:
+        held: ranges of indexes that the journal holds already.
+        first: the pool was never seen, so what this generation wrote in this boot is not known either.
+    """
+    blocks, problems = read_blocks([pool])
+    stock = Stock(problems=problems)
+    ranges = tuple(held)
+    for block in blocks:
+        for entry in read_mirror(pool).entries:
+            address = _address(block, entry.held)
+            index = -1 if address is None else int(address) - int(block.network.network_address)
+            if any(low <= index <= high for low, high in ranges):
+                stock.held.add((pool.name, index))
+    if first:
+        _take_own(stock, blocks, (), boot_id)
+    _take_foreign(stock, blocks, ())
+    return stock
+
+
+def _address(block: Block, held: PoolAllocation) -> IPAddress | None:
+    """The address that an entry means, None when the pool cannot give it."""
+    try:
+        address = ip_address(held.address.partition("/")[0])
+    except ValueError:
+        return None
+    return address if address in block.network else None
+
+
+def _entries(stock: Stock, blocks: Sequence[Block]) -> Iterator[tuple[Block, str, Entry, Allocation]]:
+    for block in blocks:
+        mirror = read_mirror(block.pool)
+        for entry in mirror.entries:
+            address = _address(block, entry.held)
+            if address is None:
+                problem = f"IPPool {block.pool.name!r}: entry {entry.held.address!r} is not in {block.network}"
+                if problem not in stock.problems:
+                    stock.problems.append(problem)
+            else:
+                yield block, mirror.boot_id, entry, block.allocation(address)
+
+
+def _take_own(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox], boot_id: str) -> None:
+    """What this generation wrote in this boot, one row per attachment."""
+    found: dict[AttachmentKey, tuple[Holder, PodReference, list[Allocation]]] = {}
+    for _, boot, entry, allocation in _entries(stock, blocks):
+        if boot != boot_id or entry.holder is None:
+            continue
+        pod = PodReference(entry.held.namespace, entry.held.pod, entry.holder.uid)
+        found.setdefault(entry.holder.key, (entry.holder, pod, []))[2].append(allocation)
+    for key, (holder, pod, allocations) in found.items():
+        links = [
+            (sandbox, link)
+            for sandbox in sandboxes
+            for link in sandbox.holding({each.address.ip for each in allocations})
+            if link.on_node and link.group == holder.group
+        ]
+        mine = stock.claim(allocations)
+        if len({sandbox.inode for sandbox, _ in links}) == 1:
+            sandbox = links[0][0]
+            own = tuple(link for link in sandbox.links if link.on_node and link.group == holder.group)
+            stock.seen |= {(sandbox.inode, link.ifname) for link in own}
+            state: State = "unknown" if holder.state == "unknown" else "adopted"
+            if not key.container_id.startswith(NAMELESS):
+                state = "ready"
+            plan = observed_plan(own, mine)
+            result = encode_result(_observed_result(sandbox, own)) if state == "ready" else ""
+            new = NewAttachment(key, sandbox.path, pod, "", plan, mine, {})
+            stock.rows.append(TakenOver(new, state, holder.group, result, holder.created))
+        elif mine:
+            netns = _where(stock, sandboxes, mine)
+            new = NewAttachment(key, netns, pod, "", Plan(()), mine, {})
+            state = "unknown" if holder.state == "unknown" else "adopted"
+            stock.rows.append(TakenOver(new, state, holder.group, "", holder.created))
+
+
+def _take_foreign(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox]) -> None:
+    """What another generation wrote, which knew the pod's name and no more: one row per pod and network, and a further
+    one for each further address that the pod has in the same pool."""
+    found: dict[tuple[str, PodReference, int], list[Allocation]] = {}
+    for block, _, entry, allocation in _entries(stock, blocks):
+        if entry.holder is not None:
+            continue
+        pod = PodReference(entry.held.namespace, entry.held.pod)
+        for mine in stock.claim([allocation]):
+            ordinal = 0
+            while any(each.pool == mine.pool for each in found.get((block.pool.spec.net_attach_def, pod, ordinal), ())):
+                ordinal += 1
+            found.setdefault((block.pool.spec.net_attach_def, pod, ordinal), []).append(mine)
+    for (network, pod, _), allocations in found.items():
+        # The address makes it unique: the same pod may be met again, later and with another one.
+        container_id = f"{NAMELESS}{pod.namespace}/{pod.name}@{allocations[0].address.ip}"
+        key = AttachmentKey(PLUGIN, network, container_id, NAMELESS)
+        netns = _where(stock, sandboxes, allocations)
+        new = NewAttachment(key, netns, pod, "", Plan(()), tuple(allocations), {})
+        stock.rows.append(TakenOver(new, "adopted"))
+
+
+def _take_unknown(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox]) -> None:
+    """Links of ours, and addresses of our pools, that no entry accounts for."""
+    for sandbox in sandboxes:
+        rest: dict[tuple[int, str], list[SandboxLink]] = {}
+        for link in sandbox.links:
+            if (sandbox.inode, link.ifname) in stock.seen:
+                continue
+            ours = link.on_node and GROUP_BASE <= link.group < GROUP_BASE + GROUP_COUNT
+            if ours or any(True for _ in _held_by(blocks, link)):
+                rest.setdefault((link.group if ours else 0, stem(link.ifname)), []).append(link)
+        for (group, ifname), links in rest.items():
+            allocations = stock.claim(each for link in links for each in _held_by(blocks, link))
+            if not allocations and not group:
+                continue
+            pools = {each.pool for each in allocations}
+            networks = {block.pool.spec.net_attach_def for block in blocks if block.pool.name in pools}
+            network = networks.pop() if len(networks) == 1 else ""
+            container_id = f"{NAMELESS}{sandbox.inode[0]}:{sandbox.inode[1]}:{group:x}"
+            key = AttachmentKey(PLUGIN, network, container_id, ifname)
+            plan = observed_plan(links, allocations) if group else Plan(())
+            new = NewAttachment(key, sandbox.path, PodReference(), "", plan, allocations, {})
+            stock.rows.append(TakenOver(new, "unknown", group or None))
+
+
+def _held_by(blocks: Sequence[Block], link: SandboxLink) -> Iterator[Allocation]:
+    return (
+        block.allocation(address.ip)
+        for address in link.addresses
+        for block in blocks
+        if address.version == block.network.version and address.ip in block.network
+    )
+
+
+def _where(stock: Stock, sandboxes: Sequence[Sandbox], allocations: Iterable[Allocation]) -> str:
+    """Path of the only namespace that has these addresses, else ""; its links are accounted for."""
+    addresses = {each.address.ip for each in allocations}
+    found = [(sandbox, link) for sandbox in sandboxes for link in sandbox.holding(addresses)]
+    if len({sandbox.inode for sandbox, _ in found}) != 1:
+        return ""
+    stock.seen |= {(sandbox.inode, link.ifname) for sandbox, link in found}
+    return found[0][0].path
+
+
+def stem(ifname: str) -> str:
+    """The CNI interface name that a link belongs to: ``net1`` of ``net1-0``."""
+    match = _NUMBERED.fullmatch(ifname)
+    return match[1] if match else ifname
+
+
+def observed_plan(links: Iterable[SandboxLink], allocations: Iterable[Allocation]) -> Plan:
+    """The plan that would make these links as they are; routes are not looked at."""
+    parents = {each.address.ip: each.parent for each in allocations}
+    steps: list[Step] = []
+    for link in links:
+        parent = next((parents[each.ip] for each in link.addresses if each.ip in parents), "")
+        steps.append(
+            CreateLink(
+                link.ifname,
+                link.link_kind,
+                parent,
+                link.parent_ifindex,
+                link.mtu,
+                dict(link.attributes),
+                link.mac_address,
+            )
+        )
+        steps += [AddAddress(link.ifname, address) for address in link.addresses]
+    return Plan(tuple(steps))
+
+
+def _observed_result(sandbox: Sandbox, links: Sequence[SandboxLink]) -> Result:
+    """The answer that ADD gave, as far as the kernel shows it."""
+    return Result(
+        tuple(Interface(link.ifname, link.mac_address, link.mtu, sandbox.path) for link in links),
+        tuple(IPConfig(address, position) for position, link in enumerate(links) for address in link.addresses),
+    )
