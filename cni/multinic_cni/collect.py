@@ -56,7 +56,7 @@ def main(sources: list[str]) -> None:
     needs = {
         "version": sys.version_info[:2],
         "program": os.readlink("/proc/self/exe"),  # noqa: PTH115
-        "library": f"{sys.platlibdir}/{os.path.basename(sys._stdlib_dir)}",  # type: ignore[attr-defined]  # noqa: PTH119
+        "library": f"{sys.platlibdir}/{os.path.basename(getattr(sys, '_stdlib_dir', ''))}",  # noqa: PTH119
         "modules": compiled_modules(),
         "machine_code": machine_code(),
     }

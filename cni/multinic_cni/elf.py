@@ -72,6 +72,7 @@ def without_search_path(library: bytes) -> bytes:
     Raises:
         ValueError: it is no library of the kind understood here.
     """
+    library = _trimmed(library)
     (place,) = [header for header in _headers(library) if header.type == PT_DYNAMIC]
     kept = [entry for entry in _table(library, _headers(library)) if entry[0] not in (DT_RPATH, DT_RUNPATH)]
     table = _packed(kept)
@@ -92,6 +93,7 @@ def relocated(program: bytes, loader: str, folder: str) -> bytes:
         ValueError: it is no program of the kind understood here.
     """
     loader_of(program)
+    program = _trimmed(program)
     headers = _headers(program)
     loads = [header for header in headers if header.type == PT_LOAD]
     align = max(header.align for header in loads)
@@ -127,6 +129,13 @@ def relocated(program: bytes, loader: str, folder: str) -> bytes:
     packed = b"".join(HEADER.pack(*header) for header in headers)
     (place,) = PLACE.unpack_from(program, PLACE_AT)
     changed[place : place + len(packed)] = packed
+    return bytes(changed)
+
+
+def _trimmed(file: bytes) -> bytes:
+    """The file without sections, and so without what only debuggers read: that is most of some interpreters."""
+    end = max(header.offset + header.file_size for header in _headers(file))
+    changed = bytearray(file[:end])
     PLACE.pack_into(changed, SECTIONS_AT, 0)
     FORM.pack_into(changed, SECTION_COUNT_AT, 0, 0)
     return bytes(changed)

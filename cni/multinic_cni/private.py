@@ -54,7 +54,7 @@ def gather(interpreter: Path) -> Parts:
         ValueError: it cannot be run here, or is no dynamically linked program of a known kind.
     """
     # A fixed seed makes equal compiled files of equal sources, so that the same parts get the same folder.
-    command: list[str | Path] = [interpreter, "-sPSBOO", "-Xutf8", Path(__file__).with_name("collect.py"), *SOURCES]
+    command: list[str | Path] = [interpreter, "-sSBOO", "-Xutf8", Path(__file__).with_name("collect.py"), *SOURCES]
     try:
         done = subprocess.run(command, env={"PYTHONHASHSEED": "0"}, capture_output=True, check=True)
         needs = json.loads(done.stdout)

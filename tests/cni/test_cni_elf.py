@@ -44,6 +44,17 @@ def test_a_bound_program_takes_loader_and_libraries_from_the_folder(tmp_path, pr
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_what_only_debuggers_read_is_left_out(program):
+    """Symbols and sections are not written to hosts, and nothing of it is needed to find the name of a library."""
+    for path in loaded(program).values():
+        library = Path(path).read_bytes()
+        again = without_search_path(library + bytes(1000))
+        assert again == without_search_path(library)
+        assert soname_of(again) == soname_of(library)
+        assert len(again) < len(library)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
 def test_binding_again_binds_anew(program):
     """A private copy can be the source of another one: nothing of the first binding remains in force."""
     twice = relocated(relocated(program.read_bytes(), "/a/loader", "/a"), "/b/longer/loader", "/b/longer")
