@@ -245,7 +245,11 @@ async def test_audit_names_what_differs_and_frees_only_what_is_dead(tmp_path: Pa
         assert {(each["kind"], each["subject"], each["kernel"]) for each in differences(document)} == {
             (Kind.LINKS_MISSING, "net1 of default/p1 (p1) in net-a", "net1-1 is missing"),
             (Kind.ADDRESS_DIFFERS, "net1 of default/p2 (p2) in net-a", "net1-0 has 10.9.9.9/32 beyond the row"),
-            (Kind.LINK_WITHOUT_ROW, f"stray in /run/netns/{g.netns('p1')}", f"group {GROUP_BASE + 0xFFFF:#x}"),
+            (
+                Kind.LINK_WITHOUT_ROW,
+                f"stray in /run/netns/{g.netns('p1')}, group {GROUP_BASE + 0xFFFF:#x}",
+                "no address",
+            ),
         }
         ip("-n", g.netns("p1"), "link", "del", "stray")
 

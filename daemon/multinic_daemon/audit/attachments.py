@@ -110,10 +110,10 @@ def judge_strangers(world: World) -> Iterator[Finding]:
             names = ", ".join(link.ifname for link in links)
             yield Finding(
                 Kind.LINK_WITHOUT_ROW,
-                f"{names} in {namespace.where}",
+                f"{names} in {namespace.where}, group {group:#x}",
                 Verdict.DIFFERENCE,
                 journal="its row is of another sandbox" if group in rows else "no row",
-                kernel=f"group {group:#x}" + (f", {', '.join(addresses)}" if addresses else ""),
+                kernel=", ".join(addresses) or "no address",
                 sandbox=namespace.where,
             )
 

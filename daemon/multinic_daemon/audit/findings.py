@@ -71,6 +71,8 @@ class Finding:
     mirror: str = ""
     row: int | None = None
     """Id of the row that it is about."""
+    place: tuple[str, int] | None = None
+    """Pool and index of the address that it is about, where no row is."""
 
     @property
     def remedy(self) -> str:

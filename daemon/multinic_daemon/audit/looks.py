@@ -5,14 +5,14 @@ The moment is longer where the mirror differs, which may lag behind. What is pro
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 import trio
 
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.judge import judge
-from multinic_daemon.audit.mirror import MIRROR_SECONDS
+from multinic_daemon.audit.mirror import MIRROR_SECONDS, given_between
 from multinic_daemon.audit.world import World
 
 LOOK_SECONDS = 0.5
@@ -44,11 +44,16 @@ async def examine(look: Look) -> Result:
         return Result(world, findings)
     lagging = any(finding.kind in MIRROR_KINDS for finding in suspects)
     await trio.sleep(LOOK_SECONDS + (MIRROR_SECONDS if lagging else 0))
-    world = await look(world)
+    first, world = world, await look(world)
+    suspects = [
+        finding
+        for finding in suspects
+        if finding.place is None or not given_between(finding.place, first.cursors, world.cursors)
+    ]
     return Result(world, confirmed(suspects, judge(world)))
 
 
-def confirmed(before: list[Finding], now: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def confirmed(before: Iterable[Finding], now: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """What the second look shows, without differences that the first did not show. Pure."""
     verdicts = {finding.identity: finding.verdict for finding in before}
     answer: list[Finding] = []

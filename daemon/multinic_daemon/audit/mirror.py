@@ -72,7 +72,20 @@ def judge_mirror(world: World) -> Iterator[Finding]:
                 Verdict.DIFFERENCE,
                 journal="free",
                 mirror=f"held by {entry.namespace}/{entry.pod}",
+                place=(pool, entry.index),
             )
+
+
+def given_between(place: tuple[str, int], before: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    """Whether an index was given after one look and before the next: the cursor of its pool has gone over it.
+
+    An address that is given and freed again and again is behind in the mirror at each look, and stale at none.
+    """
+    pool, index = place
+    first, last = before.get(pool, 0), now.get(pool, 0)
+    if first <= last:
+        return first < index <= last
+    return index > first or index <= last
 
 
 def _settled(row: Row, world: World) -> bool:

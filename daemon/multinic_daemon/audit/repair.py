@@ -66,7 +66,7 @@ def repair(findings: Iterable[Finding], rows: Iterable[Row], run_dir: Path, path
             continue
         row = seen[finding.row]
         problem = _obstacle(finding, row, run_dir) or _ask(path, delete_frame(row.record))
-        if not problem and any(other.record.id == row.record.id for other in observe_journal(run_dir)):
+        if not problem and any(other.record.id == row.record.id for other in observe_journal(run_dir)[0]):
             problem = "the daemon says yes, but the row is still there"
         yield Repaired(finding, tuple(str(each.address) for each in row.allocations), problem)
 
@@ -75,7 +75,7 @@ def _obstacle(finding: Finding, row: Row, run_dir: Path) -> str:
     """Why the row cannot be freed, or ""."""
     if not CONTAINER_ID.fullmatch(row.record.key.container_id):
         return "no DEL can name it, as its container id is not known; the daemon lets go of it by itself"
-    if row not in observe_journal(run_dir):
+    if row not in observe_journal(run_dir)[0]:
         return "the row has changed meanwhile, it is left alone"
     netns = row.record.netns
     if finding.kind is Kind.SANDBOX_GONE and not find_sandboxes([netns])[netns].gone:

@@ -7,7 +7,7 @@ makes no difference, and it proves nothing dead.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from multinic_core.model import PoolAllocation
 from multinic_core.plan import Allocation
@@ -122,3 +122,5 @@ class World:
     wishes: tuple[NetworkRoutes, ...] | NotCompared
     """The host routes that the networks want of this node."""
     tombstones: tuple[Tombstone, ...] = ()
+    cursors: Mapping[str, int] = field(default_factory=dict)
+    """Pool to the index that the journal gave last."""

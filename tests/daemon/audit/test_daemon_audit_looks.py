@@ -62,6 +62,24 @@ async def test_mirror_has_its_time_to_follow(autojump_clock: MockClock) -> None:
     assert quick.times[1] - quick.times[0] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        pytest.param(0, 0, True, id="nothing given"),
+        pytest.param(1, 9, True, id="others given"),
+        pytest.param(0, 9, False, id="given between"),
+        pytest.param(250, 3, False, id="given between, from the start again"),
+        pytest.param(250, 0, True, id="others given up to the end"),
+    ],
+)
+async def test_address_given_between_the_looks_is_not_stale(
+    before: int, now: int, told: bool, autojump_clock: MockClock
+) -> None:
+    """On a busy node an address can be free and not yet unmirrored at both looks."""
+    looks = Looks(replace(MIRRORED, cursors={"p": before}), replace(MIRRORED, cursors={"p": now}))
+    assert bool((await examine(looks)).differences) is told
+
+
 def test_death_must_be_proven_twice() -> None:
     """A row that only differed at first is not freed by a second look alone."""
     dead = Finding(Kind.SANDBOX_GONE, "x", Verdict.DEAD, row=1)

@@ -37,7 +37,7 @@ class Node:
         now = time.time()
         daemon = not await trio.to_thread.run_sync(daemon_problem, self.socket)
         tombstones = await trio.to_thread.run_sync(observe_tombstones, self.socket)
-        rows = await trio.to_thread.run_sync(observe_journal, self.run_dir)
+        rows, cursors = await trio.to_thread.run_sync(observe_journal, self.run_dir)
         paths = dict.fromkeys(row.record.netns for row in rows)
         kernel = await trio.to_thread.run_sync(partial(observe_kernel, paths))
         if isinstance(self.kubernetes, NotCompared):
@@ -46,4 +46,5 @@ class Node:
             cluster = not_compared(before.pods.reason)
         else:
             cluster = await observe_cluster(self.kubernetes, self.name, [row.record.pod for row in rows])
-        return World(now, boot_id(), daemon, rows, kernel, cluster.pods, cluster.mirror, cluster.wishes, tombstones)
+        api = (cluster.pods, cluster.mirror, cluster.wishes)
+        return World(now, boot_id(), daemon, rows, kernel, *api, tombstones=tombstones, cursors=cursors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from multinic_core.errors import MultinicError
@@ -16,14 +16,15 @@ from multinic_daemon.tombstones import FOLDER
 CONNECT_SECONDS = 5.0
 
 
-def observe_journal(run_dir: Path) -> tuple[Row, ...]:
-    """The journal's rows at one instant, sorted by id.
+def observe_journal(run_dir: Path) -> tuple[tuple[Row, ...], Mapping[str, int]]:
+    """The journal's rows, sorted by id, and the index given last in each pool, at one instant.
 
     Raises:
         JournalError: there is no journal, or it cannot be read.
     """
     snapshot = read_snapshot(run_dir / FILE_NAME)
-    return tuple(Row(record, snapshot.allocations.get(record.id, ())) for record in snapshot.records)
+    rows = (Row(record, snapshot.allocations.get(record.id, ())) for record in snapshot.records)
+    return tuple(rows), snapshot.cursors
 
 
 def observe_tombstones(socket_path: Path) -> tuple[Tombstone, ...]:
