@@ -1,8 +1,8 @@
 """What every network namespace of the node holds: the kernel's word on who has which address.
 
 A namespace lives as long as a file is mounted on it, as runtimes do in ``/run/netns``, or a process is in it. Both are
-looked through, each namespace once. Either all of them were read or nothing is said, because an address that is not
-seen counts as evidence.
+looked through, each namespace once; of processes with more rights than ours the addresses are read as text. Either all
+of them were read or nothing is said, because an address that is not seen counts as evidence.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from multinic_core.errors import ContainerGoneError, KernelError
+from multinic_daemon.hidden import read_hidden
 from multinic_daemon.kernel import Sandbox, SandboxLink
 from multinic_daemon.netlink import Address, Conversation, Link, NetnsFile, open_netns
 from multinic_daemon.netlink import requests as rq
@@ -34,12 +35,18 @@ def survey() -> tuple[Sandbox, ...]:
     """
     own = _inode("/proc/thread-self/ns/net")
     paths: dict[Inode, list[str]] = {}
+    hidden: list[str] = []
     for path in (*_mounted(), *_of_processes()):
-        inode = _inode(path)
+        try:
+            inode = _inode(path)
+        except PermissionError:
+            hidden.append(path)
+            continue
         if inode is not None and inode != own:
             paths.setdefault(inode, []).append(path)
     with open_netns(None) as node:
         found = [sandbox for inode, each in paths.items() if (sandbox := _read(inode, each, node)) is not None]
+    found += [sandbox for path in hidden if (sandbox := read_hidden(Path(path).parts[2])) is not None]
     return tuple(sorted(found, key=lambda sandbox: sandbox.path))
 
 
@@ -76,6 +83,7 @@ def _inode(path: str) -> Inode | None:
     """What the path leads to; None when that is gone.
 
     Raises:
+        PermissionError: it may not be looked at.
         KernelError: it cannot be told.
     """
     try:
@@ -83,6 +91,8 @@ def _inode(path: str) -> Inode | None:
     except OSError as error:
         if error.errno in GONE:
             return None
+        if path.startswith(PROCESSES) and isinstance(error, PermissionError):
+            raise
         raise KernelError(f"network namespace {path!r} cannot be looked into", error.errno or 0) from error
     return found.st_dev, found.st_ino
 

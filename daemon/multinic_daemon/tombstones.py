@@ -68,6 +68,8 @@ async def _replay(engine: Engine, file: Path) -> None:
     fields = {"file": str(file)}
     try:
         key, netns, pod, written = _read(file)
+    except FileNotFoundError:
+        return  # honoured by another replay: there is one when calls are answered, and one when the node is known
     except MultinicError as error:
         log.warning("tombstone removed, it names no attachment", extra={**fields, "cause": str(error)})
     else:
