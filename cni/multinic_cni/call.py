@@ -2,13 +2,23 @@
 
 This file is written into the executables whole (see ``install``), so it imports nothing but what the interpreter
 has loaded before its first line, and ``_socket``, the C half of ``socket``: finding and compiling Python is most of
-what a start costs. Everything that ends in another way than "the daemon answered" is in ``fallback``, which
+what a start costs. A private interpreter has it in its library as well and runs it earlier. Everything that ends in another way than "the daemon answered" is in ``fallback``, which
 travels as text and is compiled only when it is needed.
 """
 
 import posix
 import sys
-from _socket import AF_UNIX, MSG_WAITALL, SHUT_WR, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
+from _socket import (
+    AF_UNIX,
+    MSG_NOSIGNAL,
+    MSG_WAITALL,
+    SHUT_WR,
+    SO_RCVTIMEO,
+    SO_SNDTIMEO,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)
 
 LIMIT = 1 << 20
 """Bytes of a whole request, and of a whole answer."""
@@ -34,12 +44,11 @@ def read_stdin() -> bytes:
     return data
 
 
-def ask(path: str, request: bytes) -> bytes:
-    """The daemon's whole answer; less, or b"", when it hung up before the end.
+def connect(path: str | bytes) -> socket:
+    """A connection to the daemon.
 
     Raises:
-        BlockingIOError: the daemon did not take the request, or did not answer it, in time.
-        OSError: it could not be reached, or went away.
+        OSError: it could not be reached.
     """
     sock = socket(AF_UNIX, SOCK_STREAM)
     # A struct timeval of two longs. The kernel counts the wait over all parts of an answer, so one receive is enough.
@@ -47,9 +56,93 @@ def ask(path: str, request: bytes) -> bytes:
     sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, seconds)
     sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, seconds)
     sock.connect(path)
-    sock.sendall(request)
+    return sock
+
+
+def exchange(sock: socket, request: bytes) -> bytes:
+    """The daemon's whole answer; less, or b"", when it hung up before the end.
+
+    Raises:
+        BlockingIOError: the daemon did not take the request, or did not answer it, in time.
+        BrokenPipeError: the daemon hung up before it had the request.
+        OSError: it went away.
+    """
+    sock.sendall(request, MSG_NOSIGNAL)
     sock.shutdown(SHUT_WR)
     return sock.recv(LIMIT, MSG_WAITALL)
+
+
+def ask(path: str | bytes, request: bytes) -> bytes:
+    """Connect and exchange. Raises as they do."""
+    return exchange(connect(path), request)
+
+
+Attempt = tuple[bytes | None, bytes, OSError | None]
+"""Standard input, None when it has not been read; the answer or what came of it; why there is none."""
+
+
+def attempt(path: str | bytes, plugin: bytes) -> Attempt:
+    """Ask the daemon, if this is a call that it answers."""
+    env, failure = posix.environ, None
+    if env.get(b"CNI_COMMAND") not in COMMANDS:
+        return None, b"", None
+    try:
+        sock = connect(path)  # first, so that the daemon wakes up while the request is put together
+    except OSError as error:
+        failure = error
+    request = frame(env, plugin, stdin := read_stdin())
+    if failure:
+        return stdin, b"", failure
+    try:
+        try:
+            return stdin, exchange(sock, request), None
+        except BrokenPipeError:  # it had grown tired of waiting for standard input, or is a new one by now
+            return stdin, ask(path, request), None
+    except OSError as error:
+        return stdin, b"", error
+
+
+def is_plain(answer: bytes) -> bool:
+    """Whether an answer may be printed. Others have lost their end, or have braces in their texts."""
+    return answer[:1] in (b"0", b"1") and answer.count(b"{") == answer.count(b"}")
+
+
+def finish(answer: bytes) -> None:
+    """Print an answer and end the process."""
+    unsent = memoryview(answer)[1:]
+    while unsent:
+        unsent = unsent[posix.write(1, unsent) :]
+    # Nothing is left to clean up, and taking the interpreter down in order costs as much as the whole call.
+    posix._exit(answer[0] - 48)
+
+
+EARLY: Attempt | None = None
+"""What `early` has done already."""
+MARK = b"# early: "
+"""Begins the second line of an executable: seconds to wait, plugin and path of the socket follow."""
+
+
+def early() -> None:
+    """Serve the call before the interpreter has started in full; return when that is not possible.
+
+    Called by the first module that a private interpreter takes from its library (see ``private``), in a process that
+    has no standard streams, no signal handlers and no main script yet.
+    """
+    global ANSWER_SECONDS, EARLY
+    try:
+        if posix.environ.get(b"CNI_COMMAND") not in COMMANDS:
+            return
+        file = posix.open(sys.orig_argv[-1], posix.O_RDONLY | posix.O_CLOEXEC)
+        line = posix.read(file, 512).split(b"\n", 2)[1]
+        posix.close(file)
+        if line[: len(MARK)] == MARK:
+            seconds, plugin, path = line[len(MARK) :].split(b" ", 2)
+            ANSWER_SECONDS = int(seconds)
+            EARLY = attempt(path, plugin)
+            if is_plain(EARLY[1]):
+                finish(EARLY[1])
+    except Exception:  # noqa: S110 -- the executable itself, in its turn, meets it again and says so
+        pass
 
 
 def run(path: str, plugin: bytes, fallback: str) -> None:
@@ -60,21 +153,10 @@ def run(path: str, plugin: bytes, fallback: str) -> None:
         plugin: the name this executable is installed under.
         fallback: source of ``multinic_cni.fallback``.
     """
-    env = posix.environ
-    stdin, answer, failure = None, b"", None
-    if env.get(b"CNI_COMMAND") in COMMANDS:
-        stdin = read_stdin()
-        try:
-            answer = ask(path, frame(env, plugin, stdin))
-        except OSError as error:
-            failure = error
-    # An answer whose braces do not match has lost its end, or has braces in its texts; the fallback looks closer.
-    if answer[:1] not in (b"0", b"1") or answer.count(b"{") != answer.count(b"}"):
+    tried: Attempt | None = getattr(sys.modules.get("encodings"), "EARLY", None)
+    stdin, answer, failure = tried or attempt(path, plugin)
+    if not is_plain(answer):
         names: dict[str, object] = {"__name__": "fallback"}
         exec(compile(fallback, "fallback", "exec"), names)  # noqa: S102 -- text that came with this file
         answer = names["rescue"](sys.modules[__name__], path, plugin, stdin, failure, answer)  # type: ignore[operator]
-    unsent = memoryview(answer)[1:]
-    while unsent:
-        unsent = unsent[posix.write(1, unsent) :]
-    # Nothing is left to clean up, and taking the interpreter down in order costs as much as the whole call.
-    posix._exit(answer[0] - 48)
+    finish(answer)

@@ -1,9 +1,10 @@
 """A script for the interpreter that a self-contained form is made of: tells what the executables need of it.
 
-It runs the sources given as arguments for the sake of their imports, and prints one JSON object: the interpreter's
-version, its file, where it expects its library below its own folder, the modules that were imported in compiled form
-(path below the library to hexadecimal), and every file of machine code that is now in memory. Nothing else is imported
-here, as that would be taken for a need.
+Its first argument is what follows the first source in the package of the interpreter's first import. It runs the
+sources given as further arguments for the sake of their imports, and prints one JSON object: the interpreter's version,
+its file, where it expects its library below its own folder, the modules that were imported in compiled form (path below
+the library to hexadecimal), that package, and every file of machine code that is now in memory. Nothing else is
+imported here, as that would be taken for a need.
 """
 
 import marshal
@@ -46,7 +47,13 @@ def machine_code() -> list[str]:
     return found
 
 
-def main(sources: list[str]) -> None:
+def first(source: str, last: str) -> str:
+    """Compiled form of the first source with these lines at its end, in hexadecimal."""
+    with open(source, encoding="utf-8") as file:  # noqa: PTH123
+        return (MAGIC_NUMBER + UNCHECKED + marshal.dumps(compile(file.read() + last, "early", "exec"))).hex()
+
+
+def main(last: str, sources: list[str]) -> None:
     for source in sources:
         with open(source, "rb") as file:  # noqa: PTH123
             exec(compile(file.read(), source, "exec"), {"__name__": source})  # noqa: S102 -- our own files
@@ -58,10 +65,11 @@ def main(sources: list[str]) -> None:
         "program": os.readlink("/proc/self/exe"),  # noqa: PTH115
         "library": f"{sys.platlibdir}/{os.path.basename(getattr(sys, '_stdlib_dir', ''))}",  # noqa: PTH119
         "modules": compiled_modules(),
+        "first": first(sources[0], last),
         "machine_code": machine_code(),
     }
     sys.stdout.write(json.dumps(needs))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

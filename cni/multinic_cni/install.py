@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from multinic_cni.call import ANSWER_SECONDS
+from multinic_cni.call import ANSWER_SECONDS, MARK
 from multinic_cni.private import OPTIONS as PRIVATE_OPTIONS
 from multinic_cni.private import PROGRAM, below, forget, gather, place
 
@@ -117,7 +117,8 @@ def render(
         socket=str(socket),
         plugin=name.encode(),
     )
-    return _first_line(interpreter, options) + text.encode()
+    early = MARK + b"%d %s %s\n" % (seconds, name.encode(), os.fsencode(socket))
+    return _first_line(interpreter, options) + early + text.encode()
 
 
 def require_startable(interpreter: Path, options: str, socket: Path, seconds: int) -> None:
@@ -130,8 +131,8 @@ def require_startable(interpreter: Path, options: str, socket: Path, seconds: in
     room = SHEBANG_LIMIT - len(_first_line(Path(), options))
     if len(os.fsencode(interpreter)) > room or any(c in os.fsencode(interpreter) for c in b" \t\n"):
         raise ValueError(f"interpreter: found {str(interpreter)!r}, expected no spaces and at most {room} bytes")
-    if not socket.is_absolute() or len(os.fsencode(socket)) > 106:
-        raise ValueError(f"socket: found {str(socket)!r}, expected an absolute path of at most 106 bytes")
+    if not socket.is_absolute() or len(os.fsencode(socket)) > 106 or "\n" in str(socket):
+        raise ValueError(f"socket: found {str(socket)!r}, expected an absolute path of at most 106 bytes in one line")
     if seconds < 1:
         raise ValueError(f"answer-seconds: found {seconds}, expected 1 or more")
 

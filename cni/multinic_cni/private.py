@@ -5,6 +5,9 @@ those modules of its standard library that the executables import. ``place`` wri
 named after what is in it, and binds the program to that folder: nothing else of the host is used, however old or new
 its own libraries are.
 
+Such an interpreter serves the call it was started for within its very first import, when it has built-in modules and
+nothing else; only what no daemon answers is worth the rest of the start.
+
 A folder never changes once it is there, so a process that has started from it can go on. ``forget`` removes folders
 that another one superseded more than an hour ago, which is many times longer than any call takes.
 """
@@ -32,6 +35,12 @@ KEEP_SECONDS = 3600
 ATTEMPTS = 10
 PRELOAD = b"\0/etc/ld.so.preload\0"
 """In glibc's loader: a list of the host's libraries that every program is to load. They need the host's own libc."""
+FIRST = """
+early()
+from encodings.usual import *
+"""
+"""What follows the source of ``call`` in the package ``encodings``, which CPython imports before anything else that is
+not built in: before the standard streams, signal handlers and the main script, which is a fifth of a start."""
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("call.py", "fallback.py"))
 
 
@@ -54,13 +63,15 @@ def gather(interpreter: Path) -> Parts:
         ValueError: it cannot be run here, or is no dynamically linked program of a known kind.
     """
     # A fixed seed makes equal compiled files of equal sources, so that the same parts get the same folder.
-    command: list[str | Path] = [interpreter, "-sSBOO", "-Xutf8", Path(__file__).with_name("collect.py"), *SOURCES]
+    script: list[str | Path] = [Path(__file__).with_name("collect.py"), FIRST, *SOURCES]
+    command: list[str | Path] = [interpreter, "-sSBOO", "-Xutf8", *script]
     try:
         done = subprocess.run(command, env={"PYTHONHASHSEED": "0"}, capture_output=True, check=True)
         needs = json.loads(done.stdout)
         program = Path(needs["program"]).read_bytes()
         wanted = Path(loader_of(program)).resolve()
         files = {f"{needs['library']}/{name}": bytes.fromhex(code) for name, code in needs["modules"].items()}
+        _put_first(files, f"{needs['library']}/encodings/", bytes.fromhex(needs["first"]))
         # The interpreter takes the folder for its own by this one, empty or not.
         files[f"{needs['library']}/lib-dynload/.folder"] = b""
         loader = ""
@@ -83,6 +94,12 @@ def gather(interpreter: Path) -> Parts:
     if not loader:
         raise ValueError(f"interpreter: found no loader {str(wanted)!r} in memory of {str(interpreter)!r}")
     return Parts((needs["version"][0], needs["version"][1]), program, loader, files)
+
+
+def _put_first(files: dict[str, bytes], package: str, first: bytes) -> None:
+    """Let the interpreter's first import begin with ours; when that returns, it goes on with the usual one."""
+    if usual := files.get(f"{package}__init__.pyc"):  # else it is built in, and the calls take the longer way
+        files |= {f"{package}usual.pyc": usual, f"{package}__init__.pyc": first}
 
 
 def place(parts: Parts, folder: Path, root: Path) -> Path:
