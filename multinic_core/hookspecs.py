@@ -1,6 +1,7 @@
 """The plugin interface: three hooks through which distributions offer named objects.
 
-Hooks are synchronous, do no I/O and return data. A distribution names its module in the entry-point group
+Hooks are synchronous, do no I/O and return data. The daemon breaks off, and names, a strategy, IPAM or plan that works
+for a quarter of a second or waits for a whole one. A distribution names its module in the entry-point group
 ``multinic`` and implements the hooks it has an answer for, marked with :data:`hookimpl`. The objects offered
 are described by the protocols below; :mod:`multinic_core.testing` has a conformance function for each.
 """

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -313,6 +314,27 @@ async def test_a_handler_that_takes_too_long_is_given_up(path, nursery, monkeypa
 
     await nursery.start(serve_socket, path, handler)
     assert json.loads((await ask(path, frame()))[1:])["code"] == 11
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_handler_that_cannot_even_be_stopped_is_answered_for(path, nursery, monkeypatch):
+    """Its caller hears what it waits for; what it says in the end is nobody's, and others are served meanwhile."""
+    monkeypatch.setattr(server, "HANDLE_SECONDS", 0.05)
+    monkeypatch.setattr(server, "WATCH_SECONDS", 0.01)
+    stuck = trio.Event()
+
+    async def handler(request: CniRequest) -> CniReply:
+        if request.container_id == "stuck":
+            with trio.CancelScope(shield=True):
+                await stuck.wait()
+        return await echo(request)
+
+    await nursery.start(partial(serve_socket, path, handler, busy=lambda: "network 'a' holds 8 of 16 workers"))
+    answer = json.loads((await ask(path, frame(CNI_CONTAINERID="stuck")))[1:])
+    assert answer["code"] == 11
+    assert answer["msg"].startswith("ADD: no end after 0 seconds (network 'a' holds 8 of 16 workers)")
+    assert await ask(path, frame()) == b"0c1"
+    stuck.set()
     nursery.cancel_scope.cancel()
 
 
