@@ -2,8 +2,8 @@
 
 This file is written into the executables whole (see ``install``), so it imports nothing but what the interpreter
 has loaded before its first line, and ``_socket``, the C half of ``socket``: finding and compiling Python is most of
-what a start costs. A private interpreter has it in its library as well and runs it earlier. Everything that ends in another way than "the daemon answered" is in ``fallback``, which
-travels as text and is compiled only when it is needed.
+what a start costs. A private interpreter has it in its library as well and runs it earlier. Everything that ends in
+another way than "the daemon answered" is in ``fallback``, which travels as text and is compiled only when it is needed.
 """
 
 import posix
