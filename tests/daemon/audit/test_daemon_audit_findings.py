@@ -325,6 +325,10 @@ FINE: dict[str, Callable[[], World]] = {
     "no API": lambda: replace(
         AGREED, pods=NotCompared("x"), mirror=NotCompared("x"), wishes=NotCompared("x"), rows=(ROW,)
     ),
+    "adopted, with links in no group": lambda: replace(
+        AGREED, rows=record(state="adopted"), kernel=pod(tuple(each._replace(group=0) for each in LINKS))
+    ),
+    "held by nobody knows whom": lambda: replace(AGREED, rows=record(state="unknown", pod=PodReference())),
     "call in progress": lambda: replace(
         AGREED, rows=record(state="pending", updated=NOW - 1), kernel=pod((), ()), mirror={}
     ),
