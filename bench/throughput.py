@@ -5,11 +5,13 @@ daemon and a real journal behind it); as many reference `macvlan` processes with
 pod as a runtime does them; and one bare program that sends the same rtnetlink messages, made beforehand, and does
 nothing else. All work on the same NICs and pod namespaces, one way after another. Attaching ends before detaching
 begins; after each, independent looks at every pod. A third pass does both for each pod without a pause between,
-so that some start while others stop.
+so that some start while others stop. All this in rounds, of which the medians count. Rates depend on what else the
+machine does; the processor time that a pod costs does so much less, so both are shown.
 """
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from attach import MOST_NICS, Reference, memory_folder, reference_version
@@ -80,8 +83,8 @@ class Crowd:
 class Processes:
     """A contender that runs processes for each pod: what it does to attach and to detach one."""
 
-    def __init__(self, crowd: Crowd, attach: Work, detach: Work) -> None:
-        self._crowd, self._attach, self._detach = crowd, attach, detach
+    def __init__(self, crowd: Crowd, attach: Work, detach: Work, daemon: int = 0) -> None:
+        self._crowd, self._attach, self._detach, self._daemon = crowd, attach, detach, daemon
 
     def __call__(self, check: Callable[[bool], None]) -> dict[str, Any]:
         def both(pod: int, worker: int) -> None:
@@ -90,14 +93,29 @@ class Processes:
 
         found = {}
         for phase, work, attached in (("attach", self._attach, True), ("detach", self._detach, False)):
-            found[phase] = figures(*self._crowd.do(work))
+            found[phase] = self._timed(work)
             check(attached)
-        found["both"] = figures(*self._crowd.do(both))
+        found["both"] = self._timed(both)
         check(False)
         return found
 
+    def _timed(self, work: Work) -> dict[str, float]:
+        before = processor_seconds(self._daemon)
+        seconds, taken = self._crowd.do(work)
+        return figures(seconds, taken, processor_seconds(self._daemon) - before)
 
-def figures(seconds: float, taken: Sequence[float]) -> dict[str, float]:
+
+def processor_seconds(process: int) -> float:
+    """Used so far by all processes that the bench has run to their end, and by this one if it is above 0."""
+    times = os.times()
+    used = times.children_user + times.children_system
+    if process:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        used += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return used
+
+
+def figures(seconds: float, taken: Sequence[float], used: float) -> dict[str, float]:
     """What is said about one pass."""
     ordered = sorted(taken)
     last = len(ordered) - 1
@@ -106,6 +124,14 @@ def figures(seconds: float, taken: Sequence[float]) -> dict[str, float]:
         "pods_per_second": round(len(ordered) / seconds, 2),
         "p50_ms": round(ordered[round(0.5 * last)] * 1e3, 2),
         "p99_ms": round(ordered[round(0.99 * last)] * 1e3, 2),
+        "processor_ms": round(used / len(ordered) * 1e3, 2),
+    }
+
+
+def medians(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of each figure of each pass, that of all rounds."""
+    return {
+        phase: {key: median(each[phase][key] for each in rounds) for key in rounds[0][phase]} for phase in rounds[0]
     }
 
 
@@ -135,7 +161,9 @@ def ours(multinic: Stack, folder: Path, pods: Sequence[Path], nics: int, crowd: 
     def run(command: str, pod: int, worker: int) -> None:
         workers[worker].call(command, f"pod-{pod}", pods[pod], nics)
 
-    return Processes(crowd, lambda pod, worker: run("ADD", pod, worker), lambda pod, worker: run("DEL", pod, worker))
+    return Processes(
+        crowd, lambda pod, worker: run("ADD", pod, worker), lambda pod, worker: run("DEL", pod, worker), multinic.daemon
+    )
 
 
 def kernel(node: Node, pods: Sequence[Path], nics: int, at_once: int) -> Callable[[Callable[[bool], None]], Any]:
@@ -153,7 +181,7 @@ def kernel(node: Node, pods: Sequence[Path], nics: int, at_once: int) -> Callabl
                 if not line:
                     raise BenchError("the bare netlink program ended before its time")
                 answer = json.loads(line)
-                found[phase] = figures(answer["seconds"], answer["taken"])
+                found[phase] = figures(answer["seconds"], answer["taken"], answer["used"])
                 check(phase == "attach")
             process.stdin.close()
         return found
@@ -194,14 +222,17 @@ def namespaces(node: Node, count: int) -> Iterator[list[Path]]:
         yield [all_pods.enter_context(node.pod()) for _ in range(count)]
 
 
-def measure(pods: int, nics: int, at_once: int) -> Report:
+def measure(rounds: int, pods: int, nics: int, at_once: int) -> Report:
     """Run everything and compare.
 
     Raises:
         BenchError: it cannot be carried out here.
     """
-    if pods < 1 or at_once < 1 or not 1 <= nics <= MOST_NICS:
-        raise BenchError(f"found {pods} pods of {nics} NICs, {at_once} at once, expected 1 to {MOST_NICS} NICs")
+    if min(rounds, pods, at_once) < 1 or not 1 <= nics <= MOST_NICS:
+        raise BenchError(
+            f"found {rounds} rounds of {pods} pods of {nics} NICs, {at_once} at once, expected 1 or more of each and at"
+            f" most {MOST_NICS} NICs"
+        )
     with ExitStack() as stack_of:
         folder = Path(tempfile.mkdtemp(prefix="multinic-bench-", dir=memory_folder()))
         stack_of.callback(shutil.rmtree, folder)
@@ -214,19 +245,22 @@ def measure(pods: int, nics: int, at_once: int) -> Report:
             "multinic": ours(multinic, folder, paths, nics, crowd, at_once),
             "reference": reference(node, folder, paths, nics, crowd, at_once),
         }
-        found = {
-            name: run(lambda attached: require_everywhere(paths, nics, attached)) for name, run in contenders.items()
-        }
-    return report(pods, nics, at_once, found)
+        taken: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
+        for number in range(rounds):
+            for name in contenders if number % 2 == 0 else reversed(contenders):
+                taken[name].append(contenders[name](lambda attached: require_everywhere(paths, nics, attached)))
+    found = {name: medians(each) for name, each in taken.items()}
+    return report({"rounds": rounds, "pods": pods, "nics": nics, "at_once": at_once}, found)
 
 
-def report(pods: int, nics: int, at_once: int, found: dict[str, dict[str, Any]]) -> Report:
+def report(size: dict[str, int], found: dict[str, dict[str, Any]]) -> Report:
     """Rates, waits and ratios."""
-    everything: dict[str, Any] = {"pods": pods, "nics": nics, "at_once": at_once} | {"passes": found, "ratio": {}}
+    everything: dict[str, Any] = size | {"passes": found, "ratio": {}}
+    pods, nics, at_once = size["pods"], size["nics"], size["at_once"]
     table = Table(
         "",
-        *("", "pods/s", "p50 ms", "p99 ms", "seconds", "times the reference", "part of the kernel's rate"),
-        title=f"{pods} pods of {nics} NICs, {at_once} at once, whole processes",
+        *("", "pods/s", "p50 ms", "p99 ms", "CPU ms/pod", "× reference", "of kernel"),
+        title=f"{pods} pods of {nics} NICs, {at_once} at once, whole processes, medians of {size['rounds']} rounds",
         title_justify="left",
     )
     for column in table.columns[2:]:
@@ -236,7 +270,7 @@ def report(pods: int, nics: int, at_once: int, found: dict[str, dict[str, Any]])
         everything["ratio"][phase] = round(rate["multinic"] / rate["reference"], 2)
         for position, name in enumerate(rate):
             one = found[name][phase]
-            cells = [f"{one[key]:.1f}" for key in ("pods_per_second", "p50_ms", "p99_ms", "seconds")]
+            cells = [f"{one[key]:.1f}" for key in ("pods_per_second", "p50_ms", "p99_ms", "processor_ms")]
             cells.append(f"{rate[name] / rate['reference']:.2f}")
             cells.append(f"{rate[name] / rate['kernel']:.2f}" if "kernel" in rate else "")
             table.add_row("" if position else phase, name, *cells, end_section=position == len(rate) - 1)
@@ -250,11 +284,12 @@ def report(pods: int, nics: int, at_once: int, found: dict[str, dict[str, Any]])
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument("--rounds", type=int, default=2, help="how often all is done (default: %(default)s)")
     parser.add_argument("--pods", type=int, default=PODS, help="how many pods (default: %(default)s)")
     parser.add_argument("--nics", type=int, default=NICS, help="NICs of each (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="pods at once (default: %(default)s)")
     options = parser.parse_args()
-    return carry_out(lambda: measure(options.pods, options.nics, options.at_once), as_json=options.json)
+    return carry_out(lambda: measure(options.rounds, options.pods, options.nics, options.at_once), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ class Stack:
     executable: Path
     runner: Runner
     main_plugin: str
+    daemon: int
+    """Process id."""
 
     def netconf(self, nics: int) -> dict[str, object]:
         """What the operator's NetworkAttachmentDefinition would hold, with a pod's wish for so many NICs."""
@@ -100,7 +102,7 @@ def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan") -> Iterator
         command = [sys.executable, "-m", "multinic_daemon", "--node", NODE_NAME, "--run-dir", socket.parent]
         command += ["--socket", socket, "--kubeconfig", kubeconfig]
         with staying(command, daemon_log, stdout=subprocess.DEVNULL) as daemon:
-            found = Stack(node, executable, Runner(folder), main_plugin)
+            found = Stack(node, executable, Runner(folder), main_plugin, daemon.pid)
             end = time.monotonic() + READY_SECONDS
             while (problem := _first_attachment(found)) and time.monotonic() < end:
                 require_alive(daemon, daemon_log)
