@@ -31,7 +31,7 @@ from multinic_daemon.engine.takenover import links_of
 from multinic_daemon.journal import NODE_MARK, Journal, JournalError, Record
 from multinic_daemon.kernel import Sandbox
 from multinic_daemon.mirrorkeeper import pool_store
-from multinic_daemon.rebuild import Stock, take_pool, take_stock
+from multinic_daemon.rebuild import Stock, take_missing, take_pool, take_stock
 from multinic_daemon.tombstones import replay
 
 log = logging.getLogger(__name__)
@@ -46,14 +46,13 @@ PROOF_SECONDS = 30.0
 
 
 def closed_reason(journal: Journal, refused: str) -> str:
-    """Why a node with this journal may not give addresses yet, "" when it may.
+    """Why a node may not give addresses when its daemon starts.
 
     Args:
         refused: what ``Journal.open_or_replace`` says.
     """
-    if journal.complete:
-        return ""
-    return f"{WAITING}: {refused or 'its journal is new'}, and the Kubernetes API has not listed its pools"
+    why = f": {refused or 'its journal is new'}" if not journal.complete else ""
+    return f"{WAITING}{why}; the Kubernetes API has not listed its pools yet"
 
 
 class Adoption:
@@ -75,6 +74,8 @@ class Adoption:
     async def take_stock(self) -> None:
         """Wait for the API, then hold everything there is, and open the gate.
 
+        A journal that knows its node is compared as well: a file that lost its end can look whole.
+
         Raises:
             KernelError: a namespace could not be looked into.
             JournalError: it could not be written.
@@ -83,11 +84,14 @@ class Adoption:
         self.hold(await self.engine.in_thread(self.engine.kernel.survey))
 
     def hold(self, sandboxes: Sequence[Sandbox]) -> None:
-        """Hold what mirror and kernel show; for a journal without the mark."""
+        """Hold what mirror and kernel show and the journal does not hold."""
         journal = self.engine.journal
         crashpoints.reached("adoption.surveyed")
         pools = self._own_pools()
-        stock = take_stock(pools, sandboxes, journal.boot_id)
+        if journal.complete:
+            stock = take_missing(pools, sandboxes, journal.boot_id, self._is_held, journal.groups())
+        else:
+            stock = take_stock(pools, sandboxes, journal.boot_id)
         journal.take_over(stock.rows, [NODE_MARK, *(f"pool/{pool.name}" for pool in pools)])
         crashpoints.reached("adoption.held")
         _tell(stock)
@@ -113,7 +117,7 @@ class Adoption:
         known = journal.marked(mark)
         if known and not pool.spec.allocations:
             return
-        stock = take_pool(pool, journal.held(pool.name), journal.boot_id, first=not known)
+        stock = take_pool(pool, self._is_held, journal.boot_id, first=not known)
         if stock.rows or not known:
             journal.take_over(stock.rows, [mark])
             _tell(stock)
@@ -143,6 +147,9 @@ class Adoption:
     def refused(self) -> bool:
         """Whether a pool waits to be taken over."""
         return bool(self._refused)
+
+    def _is_held(self, pool: str, index: int) -> bool:
+        return index in self.engine.journal.held(pool)
 
     def _own_pools(self) -> list[IPPool]:
         return [pool for pool in self._pools.list() if pool.spec.host_name == self.node]
@@ -227,7 +234,7 @@ class Adoption:
             folder: of the tombstones, honoured once it is known what they are about.
         """
         task_status.started()
-        while not self.engine.journal.marked(NODE_MARK):
+        while not self.engine.gate.is_open:
             try:
                 await self.take_stock()
             except (JournalError, KernelError) as error:

@@ -168,6 +168,10 @@ class Journal:
         """Whether it knows all that is held on its node; a new one does not, before it has taken stock."""
         return NODE_MARK in self._marks
 
+    def groups(self) -> set[int]:
+        """The link groups of all rows."""
+        return {group for (group,) in self._execute("SELECT link_group FROM attachment", ())}
+
     def marked(self, name: str) -> bool:
         """Whether this journal carries a mark, as :mod:`multinic_daemon.adoption` sets them."""
         return name in self._marks
@@ -290,7 +294,7 @@ class Journal:
         """The records of what is taken over, each with an id and a group that nothing else has."""
         now, boot = self._clock(), self.boot_id
         highest = max([self._last_id, *(row.group - GROUP_BASE for row in rows if row.group is not None)])
-        taken = {group for (group,) in self._execute("SELECT link_group FROM attachment", ())}
+        taken = self.groups()
         numbered: list[tuple[int, int]] = []
         for row in rows:
             number = 0 if row.group is None else row.group - GROUP_BASE

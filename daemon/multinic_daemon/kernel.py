@@ -46,6 +46,11 @@ class SandboxLink:
     addresses: tuple[IPInterface, ...]
     """Without link-local ones."""
 
+    @property
+    def here(self) -> bool:
+        """It may be an attachment of this node: not on a parent of another one, as there are in a lab."""
+        return self.on_node or not self.parent_ifindex
+
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
@@ -57,8 +62,8 @@ class Sandbox:
     links: tuple[SandboxLink, ...]
 
     def holding(self, addresses: Collection[IPAddress]) -> Iterator[SandboxLink]:
-        """The links with one of these addresses."""
-        return (link for link in self.links if any(each.ip in addresses for each in link.addresses))
+        """The links of this node with one of these addresses."""
+        return (link for link in self.links if link.here and any(each.ip in addresses for each in link.addresses))
 
 
 class PodKernel(Protocol):

@@ -8,7 +8,7 @@ knows for whom. What this generation wrote in another boot is dead. Nothing here
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -39,10 +39,17 @@ class Block:
         return Allocation(self.pool.name, self.pool.spec.interface_name, index, with_prefix)
 
 
+def nothing_held(pool: str, index: int) -> bool:
+    """For a journal that knows nothing."""
+    return False
+
+
 @dataclass(slots=True)
 class Stock:
     """What was found so far."""
 
+    is_held: Callable[[str, int], bool] = nothing_held
+    """Whether the journal holds an index of a pool already."""
     rows: list[TakenOver] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What was left out and why, one sentence each; nothing of it can be given to anybody."""
@@ -53,7 +60,11 @@ class Stock:
 
     def claim(self, allocations: Iterable[Allocation]) -> tuple[Allocation, ...]:
         """Those that nobody has yet; from now on they are taken."""
-        fresh = tuple(each for each in allocations if (each.pool, each.index) not in self.held)
+        fresh = tuple(
+            each
+            for each in allocations
+            if (each.pool, each.index) not in self.held and not self.is_held(each.pool, each.index)
+        )
         self.held |= {(each.pool, each.index) for each in fresh}
         return fresh
 
@@ -86,22 +97,42 @@ def take_stock(pools: Iterable[IPPool], sandboxes: Sequence[Sandbox], boot_id: s
     return stock
 
 
-def take_pool(pool: IPPool, held: Iterable[tuple[int, int]], boot_id: str, *, first: bool) -> Stock:
+def take_missing(
+    pools: Iterable[IPPool],
+    sandboxes: Sequence[Sandbox],
+    boot_id: str,
+    is_held: Callable[[str, int], bool],
+    groups: Set[int],
+) -> Stock:
+    """What a journal that should know its node does not: a file that lost its end can look whole, the kernel tells.
+
+    Args:
+        is_held: whether the journal holds an index of a pool.
+        groups: link groups of its rows.
+    """
+    blocks, problems = read_blocks(pools)
+    stock = Stock(is_held, problems=problems)
+    stock.seen |= {
+        (sandbox.inode, link.ifname)
+        for sandbox in sandboxes
+        for link in sandbox.links
+        if link.on_node and link.group in groups
+    }
+    _take_own(stock, blocks, sandboxes, boot_id, shown=True)
+    _take_foreign(stock, blocks, sandboxes)
+    _take_unknown(stock, blocks, sandboxes)
+    return stock
+
+
+def take_pool(pool: IPPool, is_held: Callable[[str, int], bool], boot_id: str, *, first: bool) -> Stock:
     """What a journal that knows its node has to take over from one pool: entries that it did not write.
 
     Args:
-        held: ranges of indexes that the journal holds already.
+        is_held: whether the journal holds an index of a pool.
         first: the pool was never seen, so what this generation wrote in this boot is not known either.
     """
     blocks, problems = read_blocks([pool])
-    stock = Stock(problems=problems)
-    ranges = tuple(held)
-    for block in blocks:
-        for entry in read_mirror(pool).entries:
-            address = _address(block, entry.held)
-            index = -1 if address is None else int(address) - int(block.network.network_address)
-            if any(low <= index <= high for low, high in ranges):
-                stock.held.add((pool.name, index))
+    stock = Stock(is_held, problems=problems)
     if first:
         _take_own(stock, blocks, (), boot_id)
     _take_foreign(stock, blocks, ())
@@ -130,8 +161,10 @@ def _entries(stock: Stock, blocks: Sequence[Block]) -> Iterator[tuple[Block, str
                 yield block, mirror.boot_id, entry, block.allocation(address)
 
 
-def _take_own(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox], boot_id: str) -> None:
-    """What this generation wrote in this boot, one row per attachment."""
+def _take_own(
+    stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox], boot_id: str, *, shown: bool = False
+) -> None:
+    """What this generation wrote in this boot, one row per attachment; ``shown``: only where the kernel shows it."""
     found: dict[AttachmentKey, tuple[Holder, PodReference, list[Allocation]]] = {}
     for _, boot, entry, allocation in _entries(stock, blocks):
         if boot != boot_id or entry.holder is None:
@@ -143,10 +176,12 @@ def _take_own(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox
             (sandbox, link)
             for sandbox in sandboxes
             for link in sandbox.holding({each.address.ip for each in allocations})
-            if link.on_node and link.group == holder.group
+            if link.on_node and link.group == holder.group and (sandbox.inode, link.ifname) not in stock.seen
         ]
+        if shown and not links:
+            continue  # the mirror is a little late
         mine = stock.claim(allocations)
-        if len({sandbox.inode for sandbox, _ in links}) == 1:
+        if mine and len({sandbox.inode for sandbox, _ in links}) == 1:
             sandbox = links[0][0]
             own = tuple(link for link in sandbox.links if link.on_node and link.group == holder.group)
             stock.seen |= {(sandbox.inode, link.ifname) for link in own}
@@ -157,7 +192,7 @@ def _take_own(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox
             result = encode_result(_observed_result(sandbox, own)) if state == "ready" else ""
             new = NewAttachment(key, sandbox.path, pod, "", plan, mine, {})
             stock.rows.append(TakenOver(new, state, holder.group, result, holder.created))
-        elif mine:
+        elif mine and not shown:
             netns = _where(stock, sandboxes, mine)
             new = NewAttachment(key, netns, pod, "", Plan(()), mine, {})
             state = "unknown" if holder.state == "unknown" else "adopted"
@@ -213,7 +248,7 @@ def _take_unknown(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[San
 def _held_by(blocks: Sequence[Block], link: SandboxLink) -> Iterator[Allocation]:
     return (
         block.allocation(address.ip)
-        for address in link.addresses
+        for address in (link.addresses if link.here else ())
         for block in blocks
         if address.version == block.network.version and address.ip in block.network
     )

@@ -30,7 +30,7 @@ def links_of(engine: Engine, record: Record, sandbox: Sandbox) -> list[SandboxLi
     return [
         link
         for link in sandbox.links
-        if any(each.ip in addresses for each in link.addresses)
+        if (link.here and any(each.ip in addresses for each in link.addresses))
         or (record.has_links and link.on_node and link.group == record.group)
     ]
 

@@ -74,8 +74,7 @@ class Rig:
 
     def adopt(self) -> None:
         """What a daemon does once the API has answered it."""
-        if not self.journal.complete:
-            self.adoption.hold(self.kernel.survey())
+        self.adoption.hold(self.kernel.survey())
         self.adoption.watch()
 
     def restart(self, boot: str = BOOT, *, adopting: bool = True) -> None:

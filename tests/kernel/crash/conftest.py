@@ -148,6 +148,10 @@ class CrashNode:
         self.pod(pod)
         ip("-n", f"mnc-{self.tag}-{pod}", *arguments)
 
+    def ip_on_node(self, *arguments: str) -> None:
+        """Change the node itself."""
+        ip("-n", self.name, *arguments)
+
     def rows(self) -> list[dict[str, Any]]:
         return read_rows(self.run_dir / "journal.db")["attachments"]
 

@@ -1,0 +1,181 @@
+"""A journal that is lost or refused, on real links with the real daemon: what is held is found again, and held."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from multinic_core.kube import connect
+from multinic_core.model import IPPOOLS, PODS, IPPool
+from multinic_core.ports import Kubernetes
+
+pytestmark = [
+    pytest.mark.needs_root,
+    pytest.mark.link_kind("veth", "macvlan"),
+    pytest.mark.parametrize("crash_node", [{"type": "macvlan", "mode": "bridge"}], indirect=True, ids=["macvlan"]),
+]
+
+POOL = "net-a-192.168.0.0-24"
+NODE = "node-1"
+NEAR_SECONDS = 30.0
+
+
+def ask(node: Any, question: Callable[[Kubernetes], Any]) -> Any:
+    """What the API server answers to an async function of a client."""
+
+    async def main() -> Any:
+        return await question(connect(str(node.folder / "outside.conf")))
+
+    return trio.run(main)
+
+
+def mirrored(node: Any) -> set[str]:
+    """``pod address`` of every entry of the first pool."""
+
+    async def read(kubernetes: Kubernetes) -> IPPool:
+        return await kubernetes.get(IPPOOLS, POOL)
+
+    return {f"{each.pod} {each.address}" for each in ask(node, read).spec.allocations}
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Poll until it is so, for a bounded time."""
+    end = time.monotonic() + NEAR_SECONDS
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)  # another process has no event to wait for
+
+
+def serves(node: Any) -> bool:
+    return node.call("STATUS") is None
+
+
+def lose(node: Any) -> None:
+    node.kill()
+    for file in node.run_dir.glob("journal.db*"):
+        file.unlink()
+
+
+def spoil(node: Any) -> None:
+    node.kill()
+    path: Path = node.run_dir / "journal.db"
+    for file in node.run_dir.glob("journal.db-*"):
+        file.unlink()
+    path.write_bytes(b"spoilt" * 1000)
+
+
+def attached(node: Any) -> Any:
+    """A daemon with pod p1 attached, and in the mirror; what ADD answered."""
+    node.start()
+    until(lambda: serves(node))
+    result = node.call("ADD", "p1")
+    until(lambda: f"p1 {result['ips'][0]['address'].partition('/')[0]}" in mirrored(node))
+    return result
+
+
+@pytest.mark.parametrize("ruin", [lose, spoil])
+def test_pods_live_on_without_the_journal(crash_node: Any, ruin: Callable[[Any], None]) -> None:
+    """Each attachment is known again by container id, addresses and links; a spoilt file is kept aside."""
+    result = attached(crash_node)
+    ruin(crash_node)
+    crash_node.start()
+    until(lambda: serves(crash_node))
+    until(lambda: {row["state"] for row in crash_node.rows()} == {"ready"})
+    assert crash_node.audit() == {"keeper", "p1"}
+    assert len(list(crash_node.run_dir.glob("journal.db.refused-damaged-*Z"))) == (ruin is spoil)
+    assert crash_node.call("CHECK", "p1", prevResult=result) is None
+    assert crash_node.call("CHECK", "keeper", prevResult=crash_node.kept) is None
+    again = crash_node.call("ADD", "p1")
+    assert [ip["address"] for ip in again["ips"]] == [ip["address"] for ip in result["ips"]]
+    other = crash_node.call("ADD", "p2")
+    assert not {ip["address"] for ip in other["ips"]} & {ip["address"] for ip in result["ips"]}
+    for pod in ("p1", "p2"):
+        assert crash_node.call("DEL", pod) is None
+    assert crash_node.audit() == {"keeper"}
+    until(lambda: {entry.split()[0] for entry in mirrored(crash_node)} == {"keeper"})
+    crash_node.kill()
+
+
+@pytest.mark.parametrize("name", ["mirror.differs", "mirror.written"])
+def test_killed_around_a_write_of_the_mirror(crash_node: Any, name: str) -> None:
+    """The next daemon makes it right, with no more writes than that takes."""
+    crash_node.start()
+    until(lambda: serves(crash_node))
+    until(lambda: {entry.split()[0] for entry in mirrored(crash_node)} == {"keeper"})
+    crash_node.kill()
+    crash_node.start(name)
+    assert "ips" in crash_node.call("ADD", "p1")
+    assert crash_node.ended() == -signal.SIGKILL
+    crash_node.start()
+    until(lambda: {entry.split()[0] for entry in mirrored(crash_node)} == {"keeper", "p1"})
+    assert crash_node.call("DEL", "p1") is None
+    until(lambda: {entry.split()[0] for entry in mirrored(crash_node)} == {"keeper"})
+    crash_node.kill()
+
+
+def test_links_that_the_mirror_never_heard_of_are_held(crash_node: Any) -> None:
+    """Journal gone before the mirror was written: the kernel alone knows. DEL finds them by their namespace."""
+    crash_node.start("mirror.differs")
+    result = crash_node.call("ADD", "p1")
+    assert crash_node.ended() == -signal.SIGKILL
+    lose(crash_node)
+    crash_node.start()
+    until(lambda: serves(crash_node))
+    (row,) = [row for row in crash_node.rows() if row["state"] == "unknown"]
+    assert {each["address"] for each in row["addresses"]} == {ip["address"] for ip in result["ips"]}
+    other = crash_node.call("ADD", "p2")
+    assert not {ip["address"] for ip in other["ips"]} & {ip["address"] for ip in result["ips"]}
+    assert crash_node.call("DEL", "p2") is None
+    assert crash_node.call("DEL", "p1") is None
+    assert crash_node.links("p1") == {}
+    until(lambda: {row["state"] for row in crash_node.rows()} == {"ready"})
+    assert crash_node.audit() == {"keeper"}
+    crash_node.kill()
+
+
+@pytest.mark.parametrize("name", ["journal.aside", "adoption.surveyed", "adoption.written", "adoption.held"])
+def test_killed_while_taking_over(crash_node: Any, name: str) -> None:
+    """Begun again or done: the next daemon knows every pod."""
+    (spoil if name == "journal.aside" else lose)(crash_node)
+    crash_node.start(name)
+    assert crash_node.ended() == -signal.SIGKILL
+    crash_node.start()
+    until(lambda: serves(crash_node))
+    # What the mirror still had of earlier pods is held until they are proven dead.
+    until(lambda: {row["state"] for row in crash_node.rows()} == {"ready"})
+    assert crash_node.audit() == {"keeper"}
+    crash_node.kill()
+
+
+def test_pod_of_the_original_is_taken_over_and_detached(crash_node: Any) -> None:
+    """Its entry knows a name and an address; its link carries no group. DEL removes the link and frees the address."""
+    pod = crash_node.pod("web-0")
+    address = "192.168.0.77"
+
+    async def write(kubernetes: Kubernetes) -> None:
+        spec = {"nodeName": NODE, "containers": [{"name": "c", "image": "i"}]}
+        await kubernetes.create(PODS, {"metadata": {"name": "web-0", "namespace": "default"}, "spec": spec})
+        entry = {"pod": "web-0", "namespace": "default", "index": 77, "address": address}
+        gone = {"pod": "gone", "namespace": "default", "index": 78, "address": "192.168.0.78"}
+        there = (await kubernetes.get(IPPOOLS, POOL)).to_json()["spec"]["allocations"]
+        await kubernetes.patch(IPPOOLS, POOL, {"spec": {"allocations": [*there, entry, gone]}})
+
+    ip = crash_node.ip_on_node
+    ip("link", "add", "mv77", "link", "eth1", "type", "macvlan", "mode", "bridge")
+    ip("link", "set", "mv77", "netns", Path(pod).name, "name", "net1-0")
+    crash_node.ip_in("web-0", "address", "add", f"{address}/18", "dev", "net1-0")
+    ask(crash_node, write)
+    lose(crash_node)
+    crash_node.start()
+    until(lambda: serves(crash_node))
+    until(lambda: "gone 192.168.0.78" not in mirrored(crash_node))
+    assert f"web-0 {address}" in mirrored(crash_node)
+    assert crash_node.call("DEL", "web-0") is None
+    assert crash_node.links("web-0") == {}
+    until(lambda: {row["state"] for row in crash_node.rows()} == {"ready"})
+    assert crash_node.audit() == {"keeper"}
+    crash_node.kill()
