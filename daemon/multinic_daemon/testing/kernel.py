@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,9 @@ class FakeKernel:
             own = Plan(tuple(step for step in plan.steps if step.ifname == link.ifname))
             if link.ifname not in there:
                 found.append(f"link {link.ifname!r} is missing")
-            elif decode_plan(there[link.ifname]["plan"]) != own:
+            elif _with_mac(decode_plan(there[link.ifname]["plan"]), there[link.ifname]) != _with_mac(
+                own, there[link.ifname]
+            ):
                 found.append(f"link {link.ifname!r} differs")
         return found
 
@@ -107,6 +109,18 @@ class FakeKernel:
         for file in own:
             (Path(netns) / file).unlink()
         return len(own)
+
+
+def _with_mac(plan: Plan, content: Mapping[str, Any]) -> Plan:
+    """The plan with the MAC address that the link got where it leaves the choice to the kernel."""
+    return Plan(
+        tuple(
+            replace(step, mac_address=step.mac_address or content["mac_address"])
+            if isinstance(step, CreateLink)
+            else step
+            for step in plan.steps
+        )
+    )
 
 
 def _seen(ifname: str, content: Mapping[str, Any]) -> SandboxLink:
