@@ -97,7 +97,7 @@ class Engine:
     """Where a DEL is kept that comes before that is known; None: it is refused."""
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     """By (container id, ifname)."""
-    making: Lane = field(default_factory=lambda: Lane("make links", MAKERS, CALLS))
+    making: Lane = field(default_factory=lambda: Lane("make links", MAKERS, CALLS, prompt=True))
     """Of ADD and CHECK."""
     removing: Lane = field(default_factory=lambda: Lane("remove links", REMOVERS, CALLS))
     """Of DEL and GC, and of taking back what failed."""

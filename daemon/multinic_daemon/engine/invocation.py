@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_interface
-from pathlib import Path
 from typing import Any
 
 from multinic_core.cni import NetConf, parse_cni_args, parse_netconf
@@ -96,7 +95,7 @@ def _is_ifname(ifname: str) -> bool:
 
 def _is_own_netns(netns: str) -> bool:
     try:
-        return bool(netns) and Path(netns).samefile("/proc/self/ns/net")
+        return bool(netns) and os.path.samestat(os.stat(netns), os.stat("/proc/self/ns/net"))  # noqa: PTH116 -- twice as fast
     except OSError:
         return False  # what is not there is reported by whoever opens it
 
