@@ -84,7 +84,7 @@ class Adoption:
         self.hold(await self.engine.in_thread(self.engine.kernel.survey))
 
     def hold(self, sandboxes: Sequence[Sandbox]) -> None:
-        """Hold what mirror and kernel show and the journal does not hold."""
+        """Hold what mirror and kernel show and the journal does not hold; then watch the pools. Once."""
         journal = self.engine.journal
         crashpoints.reached("adoption.surveyed")
         pools = self._own_pools()
@@ -95,11 +95,13 @@ class Adoption:
         journal.take_over(stock.rows, [NODE_MARK, *(f"pool/{pool.name}" for pool in pools)])
         crashpoints.reached("adoption.held")
         _tell(stock)
-        self.engine.gate.open()
-
-    def watch(self) -> None:
-        """From now on take over what others write into pools. The journal must carry the mark."""
+        # From now on what others write is taken over as the store shows it, and not before may anything be given.
         self._pools.subscribe(self._changed)
+        self._open()
+
+    def _open(self) -> None:
+        if not self._refused:
+            self.engine.gate.open()
 
     def close(self) -> None:
         """Touch the journal no more."""
@@ -140,8 +142,7 @@ class Adoption:
         for name in sorted(self._refused):
             self._refused.discard(name)
             self._changed(Key("", name))
-        if not self._refused and self.engine.journal.marked(NODE_MARK):
-            self.engine.gate.open()
+        self._open()
 
     @property
     def refused(self) -> bool:
@@ -234,17 +235,16 @@ class Adoption:
             folder: of the tombstones, honoured once it is known what they are about.
         """
         task_status.started()
-        while not self.engine.gate.is_open:
+        while True:
             try:
                 await self.take_stock()
+                break
             except (JournalError, KernelError) as error:
                 self.engine.gate.close(f"{WAITING}: {error}")
                 fields = {"node": self.node, "cause": str(error)}
                 log.error("stock not taken, will retry", extra=fields)  # noqa: TRY400  # the cause says it all
                 await trio.sleep(RETRY_SECONDS)
-            else:
-                await replay(self.engine, folder)
-        self.watch()
+        await replay(self.engine, folder)
         while True:
             self._stirred = trio.Event()
             if self.engine.journal.any_taken_over:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from multinic_daemon.adoption import NODE_MARK
+from multinic_daemon.journal import NODE_MARK, JournalError
 from multinic_daemon.mirror import BOOT_ANNOTATION
 from multinic_daemon.recovery import recover
 from multinic_daemon.testing import Rig, addresses, make_link, refuse
@@ -344,6 +344,32 @@ async def test_kernel_that_cannot_be_read_keeps_the_node_closed(old: Rig, autoju
         await until(lambda: "EBUSY" in old.engine.gate.reason)
         old.kernel.before_step = lambda step: None
         await old.engine.gate.wait_open()
+        nursery.cancel_scope.cancel()
+
+
+async def test_entry_that_cannot_be_written_down_closes_the_node(
+    rig: Rig, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it can: an address that is not held could be given."""
+
+    def full(*_: Any) -> None:
+        raise JournalError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.journal, "take_over", full)
+        await write(rig, POOL, entry(1))
+    assert "disk full" in await rig.refused(DaemonUnavailableError, "ADD")
+    async with trio.open_nursery() as nursery:
+        rig.restart(adopting=False)
+        await nursery.start(rig.adoption.serve, rig.folder / "run" / "tombstones")
+        await rig.engine.gate.wait_open()
+        assert addresses(await rig.call("ADD"))[0] == "192.168.0.2/18"
+        monkeypatch.setattr(rig.journal, "take_over", full)
+        await write(rig, POOL, entry(1), entry(9, "db-0"))
+        assert not rig.engine.gate.is_open
+        monkeypatch.undo()
+        await rig.engine.gate.wait_open()
+        assert 9 in rig.journal.held(POOL)
         nursery.cancel_scope.cancel()
 
 

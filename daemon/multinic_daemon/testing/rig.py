@@ -75,7 +75,6 @@ class Rig:
     def adopt(self) -> None:
         """What a daemon does once the API has answered it."""
         self.adoption.hold(self.kernel.survey())
-        self.adoption.watch()
 
     def restart(self, boot: str = BOOT, *, adopting: bool = True) -> None:
         self.adoption.close()
