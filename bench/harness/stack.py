@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from multinic_cni.install import install
+from multinic_cni.install import install, install_self_contained
 
 from harness.namespaces import Node
 from harness.processes import Runner, require_alive, staying
@@ -79,18 +79,19 @@ class Stack:
 
 
 @contextmanager
-def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan") -> Iterator[Stack]:
+def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan", self_contained: bool = True) -> Iterator[Stack]:
     """Start everything on this node, in whose namespace the process is already; stopped at the end.
 
     Args:
         folder: for sockets, journal and logs; a tmpfs, as a node's run directory is.
+        self_contained: which form of the executables.
 
     Raises:
         BenchError: something did not start.
     """
     kubeconfig, socket = folder / "kubeconfig", folder / "run" / "cni.sock"
     api_log, daemon_log = folder / "api.log", folder / "daemon.log"
-    executable = install(folder / "bin", socket)[0]
+    executable = (install_self_contained if self_contained else install)(folder / "bin", socket)[0]
     serve = [sys.executable, "-m", "multinic_lab.apiserver", "--kubeconfig", kubeconfig]
     with staying(serve, api_log, stdout=subprocess.PIPE) as api:
         assert api.stdout is not None

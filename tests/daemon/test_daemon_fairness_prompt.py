@@ -71,9 +71,9 @@ async def test_what_a_talk_raises_is_raised(patient, prompt):
     def refuse() -> None:
         raise ZeroDivisionError("no")
 
-    with await Lane("make links", 4, 8, prompt=prompt).worker(NETWORK) as worker:
-        with pytest.raises(ZeroDivisionError, match="no"):
-            await worker.run(refuse)
+    worker = await Lane("make links", 4, 8, prompt=prompt).worker(NETWORK)
+    with worker, pytest.raises(ZeroDivisionError, match="no"):
+        await worker.run(refuse)
 
 
 async def test_many_calls_one_after_another_leave_nothing_behind(patient):
