@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multinic_core.errors import ConnectivityLimitedError, DaemonUnavailableError, MultinicError, NotReadyError
 from multinic_core.model import MULTI_NIC_IPAM
-from multinic_daemon.engine.attach import node_pools
+from multinic_daemon.engine.attach import node_pools, require_pools
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.planning import main_plugin
@@ -30,12 +30,10 @@ async def status(engine: Engine, call: Invocation) -> None:
             pools = node_pools(engine, netconf.name)
             parents = {pool.parent for pool in pools}
             members = find_members(netconf, engine.view(), parents, engine.cluster.cidr(netconf.name))
-            choose(engine.registry, netconf, network, call.pod, members, engine.view().name)
-            wants_pools = netconf.ipam.get("type") == MULTI_NIC_IPAM
+            chosen = choose(engine.registry, netconf, network, call.pod, members, engine.view().name).chosen
+            require_pools(engine, netconf.name, netconf.ipam.get("type"), chosen, pools)
         else:
-            pools, wants_pools = node_pools(engine, netconf.name), True
-        if wants_pools and not pools:
-            raise NotReadyError("no address pool on this node")
+            require_pools(engine, netconf.name, MULTI_NIC_IPAM, (), node_pools(engine, netconf.name))
     except MultinicError as error:
         raise NotReadyError(f"network {netconf.name!r}: {error}", details=error.details) from error
     if problem := engine.route_problem(netconf.name):
