@@ -1,7 +1,7 @@
 """A program that makes and removes the links of many pods with nothing around it: what the kernel itself needs.
 
 Usage: bare.py WORKERS NIC,NIC… NETNS…; for each line ``attach`` or ``detach`` on standard input one JSON line
-``{"seconds": of all pods, "taken": [seconds of each pod], "used": seconds of processors}``. Sockets are open and messages
+``{"seconds": of all pods, "taken": [seconds of each], "used": seconds of processors}``. Sockets are open and messages
 are made before the clock runs. Attaching is two sendmsg per pod (all links, then all addresses and ups), detaching one
 (all links of a group); of each, WORKERS threads have one in the kernel at a time.
 """
