@@ -2,15 +2,17 @@
 
 import os
 import subprocess
+import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from multinic_cni import install as module
 from multinic_cni import private
-from multinic_cni.install import NAMES, choose_interpreter, install, install_self_contained, main
+from multinic_cni.install import NAMES, choose_interpreter, install_self_contained, main
 
 SOCKET = Path("/run/x.sock")
 
@@ -193,12 +195,30 @@ def test_a_folder_for_private_interpreters_needs_one(tmp_path, capsys):
 
 
 CALLERS, REPLACEMENTS = 16, 12
+INSTALLER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from multinic_cni import install as module
+
+folder, form = Path(sys.argv[1]), sys.argv[2]
+parts = module.gather(module.choose_interpreter())
+for number, _ in enumerate(sys.stdin):
+    changed = replace(parts, files={**parts.files, "version": b"%d" % (number % 3)})
+    module.gather = lambda _: changed
+    install = module.install if form == "usual" else module.install_self_contained
+    install(folder, Path(f"/run/{number}.sock"))
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+"""
+"""Installs once for each line it reads. A process of its own, as an installer is: one that starts other processes while
+it writes would hand them the unfinished file, and the kernel starts no file that someone may write."""
 
 
 @pytest.mark.parametrize("form", ["usual", "self-contained"])
-async def test_replacing_while_16_processes_call_fails_nobody(tmp_path, version, form):
+async def test_replacing_while_16_processes_call_fails_nobody(tmp_path, form):
     """Each call, begun at any instant of a replacement, starts, finds its modules and answers."""
-    path = (install if form == "usual" else install_self_contained)(tmp_path, SOCKET)[0]
+    path = tmp_path / "multi-nic"
     calls, failures, going = 0, [], True
 
     async def call_on() -> None:
@@ -218,19 +238,22 @@ async def test_replacing_while_16_processes_call_fails_nobody(tmp_path, version,
 
     inodes = set()
     async with trio.open_nursery() as nursery:
-        for _ in range(CALLERS):
-            nursery.start_soon(call_on)
+        command = [sys.executable, "-c", INSTALLER, str(tmp_path), form]
+        installer = await nursery.start(
+            partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        )
         for number in range(REPLACEMENTS):
             before = calls
-            if form == "usual":
-                await trio.to_thread.run_sync(install, tmp_path, Path(f"/run/{number}.sock"))
-            else:
-                version(str(number % 3))
-                await trio.to_thread.run_sync(install_self_contained, tmp_path, SOCKET)
+            await installer.stdin.send_all(b"\n")
+            assert await installer.stdout.receive_some() == b"%d\n" % number
             inodes.add(path.stat().st_ino)
+            if not number:
+                for _ in range(CALLERS):
+                    nursery.start_soon(call_on)
             while calls < before + CALLERS // 2:
                 await trio.sleep(0.005)
         going = False
+        await installer.stdin.aclose()
     assert failures == []
     assert len(inodes) > 1
     assert calls >= REPLACEMENTS * CALLERS // 2
