@@ -185,7 +185,7 @@ def _take_own(
             sandbox = links[0][0]
             own = tuple(link for link in sandbox.links if link.on_node and link.group == holder.group)
             stock.seen |= {(sandbox.inode, link.ifname) for link in own}
-            state: State = "unknown" if holder.state == "unknown" else "adopted"
+            state = _state(key, pod)
             if not key.container_id.startswith(NAMELESS):
                 state = "ready"
             plan = observed_plan(own, mine)
@@ -195,8 +195,13 @@ def _take_own(
         elif mine and not shown:
             netns = _where(stock, sandboxes, mine)
             new = NewAttachment(key, netns, pod, "", Plan(()), mine, {})
-            state = "unknown" if holder.state == "unknown" else "adopted"
+            state = _state(key, pod)
             stock.rows.append(TakenOver(new, state, holder.group, "", holder.created))
+
+
+def _state(key: AttachmentKey, pod: PodReference) -> State:
+    """Of what is held without its links being known; nobody knows for whom where neither container nor pod is named."""
+    return "unknown" if key.container_id.startswith(NAMELESS) and not pod.name else "adopted"
 
 
 def _take_foreign(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox]) -> None:

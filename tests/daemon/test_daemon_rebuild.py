@@ -85,6 +85,20 @@ async def test_del_finds_unknown_links_by_their_namespace(rig: Rig) -> None:
     assert rig.held() == {}
 
 
+async def test_unknown_links_that_were_mirrored_stay_unknown(rig: Rig) -> None:
+    """Through a second loss, whatever state the mirror caught them in; and go with their namespace."""
+    await rig.call("ADD")
+    rig.lose_journal()
+    rig.journal.mark_deleting(rig.journal.taken_over()[0])
+    await mirror(rig)
+    shutil.rmtree(rig.pod())
+    rig.lose_journal()
+    (row,) = rig.journal.taken_over()
+    assert row.state == "unknown"
+    assert await rig.adoption.release_dead() == 1
+    assert rig.held() == {}
+
+
 async def test_half_made_links_are_held_and_go_with_the_runtimes_del(rig: Rig) -> None:
     """Links without addresses, as a kill in the middle of ADD leaves them."""
     make_link(rig.pod(), "net1-0", group=GROUP_BASE + 9)
