@@ -7,26 +7,32 @@ been reached; then the search goes on from the bottom. Pure: the daemon's journa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_interface
 
 from multinic_core.addressing import overlaps, usable_indexes
 from multinic_core.errors import AddressInUseError, ConfigError, PoolExhaustedError
 from multinic_core.hookspecs import Ipam, hookimpl
 from multinic_core.model import MULTI_NIC_IPAM
-from multinic_core.plan import Allocation, AllocationRequest, IPAddress, IPInterface
+from multinic_core.plan import Allocation, AllocationRequest, IPAddress, IPInterface, IPNetwork
 from multinic_core.pools import HeldIndexes, Pool
 
 
 def excluded_indexes(pool: Pool) -> HeldIndexes:
-    """Indexes of the pool that an exclude takes, as ranges."""
-    base, top = int(pool.network.network_address), int(pool.network.broadcast_address)
+    """Indexes of the pool that an exclude takes, as ranges; to read only."""
+    return _excluded(pool.network, pool.excludes)
+
+
+@lru_cache(maxsize=1024)
+def _excluded(network: IPNetwork, excludes: tuple[IPNetwork, ...]) -> HeldIndexes:
+    base, top = int(network.network_address), int(network.broadcast_address)
     return HeldIndexes(
         (
             max(int(exclude.network_address), base) - base,
             min(int(exclude.broadcast_address), top) - base,
         )
-        for exclude in pool.excludes
-        if overlaps(exclude, pool.network)
+        for exclude in excludes
+        if overlaps(exclude, network)
     )
 
 

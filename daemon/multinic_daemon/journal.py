@@ -128,7 +128,9 @@ class Journal:
 
     def held(self, pool: str) -> HeldIndexes:
         """The indexes held in a pool; the journal's own object, to read only."""
-        return self._held.setdefault(pool, HeldIndexes())
+        if (held := self._held.get(pool)) is None:  # asked for each pool at each ADD, so none is made in vain
+            held = self._held[pool] = HeldIndexes()
+        return held
 
     def cursor(self, pool: str) -> int:
         """The index of a pool given last, 0 before the first."""
