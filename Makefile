@@ -9,7 +9,7 @@ RUN := .venv/bin/python
 BENCHES := $(sort $(wildcard bench/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench help clean venv tools constraints
+.PHONY: demo test soak check bench help clean venv tools constraints
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready .tools/.ready ## Show the whole system on this machine: nodes, NICs, pods, traffic (SCENARIO=file for other sizes)
@@ -17,6 +17,9 @@ demo: .venv/.ready .tools/.ready ## Show the whole system on this machine: nodes
 
 test: .venv/.ready .tools/.ready ## Run every test: kernel tests this kernel cannot run in the lab kernel, all others here
 	@status=0; $(RUN) -m multinic_lab.kernel.kernel_tests || status=1; $(RUN) -m pytest || status=1; exit $$status
+
+soak: .venv/.ready ## Run the long form of the model and linearizability tests: 10,000 random histories of a node
+	MULTINIC_MODEL=soak $(RUN) -m pytest -q tests/daemon/test_daemon_model.py tests/daemon/test_daemon_linearizable.py
 
 check: .venv/.ready ## Check style, types, layers and pinned versions
 	@status=0; \
