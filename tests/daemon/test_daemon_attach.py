@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from multinic_daemon.adoption import Adoption
 from multinic_daemon.engine.lanes import Lane
-from multinic_daemon.testing import NETWORK, Rig, Strategy, addresses, refuse
+from multinic_daemon.testing import NETWORK, NODE, Rig, Strategy, addresses, refuse
 
 from multinic_core.errors import (
     AddressInUseError,
@@ -440,9 +441,13 @@ async def test_add_waits_for_the_first_lists(tmp_path: Path, autojump_clock: tri
         with rig.kubernetes.stale():
             rig.kubernetes._stores.clear()
             rig.engine = rig.make_engine()
+            adoption = Adoption(rig.engine, rig.kubernetes, NODE)
+            await nursery.start(adoption.serve, tmp_path / "tombstones")
             nursery.start_soon(add)
             await trio.sleep(5)
             assert result == []
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
     assert len(result) == 1
     rig.journal.close()
 
