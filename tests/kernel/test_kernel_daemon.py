@@ -252,6 +252,32 @@ async def test_pod_is_attached_checked_and_detached(tmp_path: Path, plugin: dict
         assert await m.call("DEL", netns="") is None
 
 
+async def test_check_names_each_mutilation(tmp_path: Path) -> None:
+    """Of a link that somebody replaced, retuned or stripped behind the daemon's back; put right again, it passes."""
+    async with machine(tmp_path) as m:
+        await m.start()
+        result = await m.call("ADD")
+        mac, pod = result["interfaces"][1]["mac"], f"mnd-{m.tag}-p1"
+        address = next(each["address"] for each in result["ips"] if each["interface"] == 1)
+        for change, undo, words in (
+            (["set", "net1-1", "address", "02:00:00:00:00:77"], ["set", "net1-1", "address", mac], "MAC address"),
+            (["set", "net1-1", "mtu", "1280"], ["set", "net1-1", "mtu", "1500"], "mtu 1280"),
+            (["set", "net1-1", "down"], ["set", "net1-1", "up"], "is down"),
+        ):
+            ip("-n", pod, "link", *change)
+            failed = await m.call("CHECK", prevResult=result)
+            assert failed["code"] == 101
+            assert "net1-1" in failed["msg"]
+            assert words in failed["msg"]
+            ip("-n", pod, "link", *undo)
+            assert await m.call("CHECK", prevResult=result) is None
+        ip("-n", pod, "link", "del", "net1-1")
+        assert "'net1-1' is missing" in (await m.call("CHECK", prevResult=result))["msg"]
+        ip("-n", pod, "link", "add", "net1-1", "type", "veth", "peer", "name", "other")
+        ip("-n", pod, "address", "add", address, "dev", "net1-1")
+        assert "is of kind 'veth', expected 'macvlan'" in (await m.call("CHECK", prevResult=result))["msg"]
+
+
 async def test_node_is_published(tmp_path: Path) -> None:
     """The daemon writes the node's NICs and its Lease."""
     async with machine(tmp_path) as m:

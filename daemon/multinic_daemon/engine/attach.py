@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ import trio
 from multinic_core.cni import Result
 from multinic_core.errors import AttachmentExistsError, ContainerGoneError, DaemonUnavailableError, MultinicError
 from multinic_core.model import MULTI_NIC_IPAM, MultiNicNetwork
-from multinic_core.plan import AttachmentRequest, LinkRequest
+from multinic_core.plan import AttachmentRequest, CreateLink, LinkRequest, Plan
 from multinic_core.pools import Pool
 from multinic_daemon import crashpoints
 from multinic_daemon.engine import allocate as allocating
@@ -160,10 +160,23 @@ def same_netns(one: str, other: str) -> bool:
 async def kernel_differences(engine: Engine, record: Record) -> list[str]:
     """How the kernel differs from a record, one sentence each."""
     try:
-        compare = partial(engine.kernel.differences, record.plan, record.netns)
+        compare = partial(engine.kernel.differences, recorded_plan(record), record.netns)
         return await engine.in_thread(compare, record.key.network, engine.making)
     except ContainerGoneError as error:
         return [str(error)]
+
+
+def recorded_plan(record: Record) -> Plan:
+    """The plan of a ready record with the MAC addresses that were answered where it left them to the kernel."""
+    given = {link.name: link.mac for link in decode_result(record.result_json).interfaces} if record.result_json else {}
+    return Plan(
+        tuple(
+            replace(step, mac_address=step.mac_address or given.get(step.ifname, ""))
+            if isinstance(step, CreateLink)
+            else step
+            for step in record.plan.steps
+        )
+    )
 
 
 def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepared:
