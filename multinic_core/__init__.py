@@ -18,6 +18,7 @@ from multinic_core.hookspecs import AttachmentStrategy, Ipam, MainPlugin, Networ
 from multinic_core.plan import (
     AddAddress,
     AddRoute,
+    AddRule,
     Allocation,
     AllocationRequest,
     AttachmentRequest,
@@ -29,6 +30,7 @@ from multinic_core.plan import (
     PodReference,
     Selection,
     SelectionRequest,
+    SetSysctl,
 )
 from multinic_core.pools import HeldIndexes, Pool
 from multinic_core.registry import Registry, load_plugins
@@ -36,6 +38,7 @@ from multinic_core.registry import Registry, load_plugins
 __all__ = [
     "AddAddress",
     "AddRoute",
+    "AddRule",
     "AddressInUseError",
     "Allocation",
     "AllocationRequest",
@@ -61,6 +64,7 @@ __all__ = [
     "Selection",
     "SelectionError",
     "SelectionRequest",
+    "SetSysctl",
     "UnsupportedFieldError",
     "hookimpl",
     "load_plugins",

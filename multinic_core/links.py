@@ -1,14 +1,44 @@
-"""Planning child links: what every main plugin does that puts a virtual link on a parent NIC."""
+"""Planning child links: what every main plugin does that puts a virtual link on a parent NIC.
+
+A pod with several links needs settings that a host with one NIC does not. Strict reverse-path filtering drops what
+arrives on one link from a sender that the main table reaches over another, and a link answers ARP for the addresses of
+all others, so that the neighbours learn the wrong NIC. With source routing each link has a table of its own besides,
+so that what leaves from its address leaves through it, also where two links are in one network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 
 from multinic_core.errors import ConfigError
-from multinic_core.plan import AddAddress, AttachmentRequest, CreateLink, NodeView, Plan, Step
+from multinic_core.plan import (
+    AddAddress,
+    AddRoute,
+    AddRule,
+    AttachmentRequest,
+    CreateLink,
+    LinkRequest,
+    NodeView,
+    Plan,
+    SetSysctl,
+    Step,
+)
 
 MIN_MTU = 68
 """Bytes. Source: RFC 791, the smallest MTU that IPv4 allows."""
+SOURCE_RULE_PRIORITY = 32765
+"""Just before the main table's rule, 32766."""
+FIRST_TABLE = 1000
+TABLES = 100
+"""Of one attachment."""
+MOST_NUMBERS = 10_000_000
+"""Higher numbers come round again, as a table id has 32 bits."""
+
+LOOSE_FILTER = {"rp_filter": "2"}
+"""Accept what any link could answer. Source: RFC 3704, 2.4, and the kernel's ip-sysctl document, as those below."""
+OWN_ARP = {"arp_announce": "2", "arp_ignore": "1"}
+"""Ask only in the name of this link's own addresses, and answer only for them."""
 
 
 def plan_child_links(
@@ -18,19 +48,24 @@ def plan_child_links(
     *,
     mtu: int | None = None,
     attributes: Mapping[str, int],
+    source_routing: bool = False,
+    arp: bool = True,
 ) -> Plan:
-    """One link of ``link_kind`` per requested link, on its parent, with its addresses.
+    """One link of ``link_kind`` per requested link, on its parent, with its addresses; of several, with settings.
 
     Args:
         mtu: bytes; None takes each parent's.
         attributes: ``IFLA_INFO_DATA`` by the kernel's attribute name.
+        source_routing: give each link a routing table and, for each of its addresses, a rule that leads there.
+        arp: these links ask and answer ARP.
 
     Raises:
         ConfigError: a parent that this node does not have, or an MTU that its parent does not carry; all at once.
     """
+    settings = {**LOOSE_FILTER, **(OWN_ARP if arp else {})} if len(request.links) > 1 else {}
     steps: list[Step] = []
     problems: list[str] = []
-    for link in request.links:
+    for position, link in enumerate(request.links):
         parent = node.nics.get(link.parent)
         if parent is None:
             problems.append(
@@ -46,6 +81,32 @@ def plan_child_links(
             CreateLink(link.ifname, link_kind, parent.ifname, parent.ifindex, mtu or parent.mtu, dict(attributes))
         )
         steps.extend(AddAddress(link.ifname, address) for address in link.addresses)
+        prefix = f"net/ipv4/conf/{link.ifname}"
+        steps.extend(SetSysctl(f"{prefix}/{name}", value) for name, value in settings.items())
+        if source_routing:
+            steps.extend(_source_routing(link, source_table(request.ifname, position)))
+    if source_routing and len(request.links) > TABLES:
+        problems.append(f"plugin.sourceRouting: found {len(request.links)} links, expected at most {TABLES}")
     if problems:
         raise ConfigError(*problems)
     return Plan(tuple(steps))
+
+
+def source_table(ifname: str, position: int) -> int:
+    """The routing table of one link: 1000, and 100 for the number that the attachment's name ends with.
+
+    Such as 1100 for ``net1-0``, 1101 for ``net1-1`` and 1200 for ``net2-0``.
+
+    Args:
+        ifname: ``CNI_IFNAME``, such as ``net1``; without a number it counts as 0.
+        position: of the link in the attachment, below 100.
+    """
+    digits = ifname[len(ifname.rstrip("0123456789")) :]
+    return FIRST_TABLE + TABLES * (int(digits or 0) % MOST_NUMBERS) + position
+
+
+def _source_routing(link: LinkRequest, table: int) -> Iterator[Step]:
+    for network in dict.fromkeys(address.network for address in link.addresses):
+        yield AddRoute(network, link.ifname, table=table)
+    for address in link.addresses:
+        yield AddRule(ip_network(address.ip), table, SOURCE_RULE_PRIORITY)

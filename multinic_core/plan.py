@@ -25,6 +25,8 @@ IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
+MAIN_TABLE = 254
+"""The routing table that is looked up when no rule says otherwise. Source: linux/rtnetlink.h, RT_TABLE_MAIN."""
 NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -182,14 +184,52 @@ class AddRoute:
     dst: IPNetwork
     ifname: str
     gateway: IPAddress | None = None
+    table: int = MAIN_TABLE
 
 
-Step: TypeAlias = CreateLink | AddAddress | AddRoute
+@dataclass(frozen=True, slots=True)
+class AddRule:
+    """Send what leaves from ``src`` through a routing table of its own: ``ip rule add from SRC lookup TABLE``."""
+
+    src: IPNetwork
+    """An address of one of the pod's links, as a network of this one address."""
+    table: int
+    priority: int
+    """Rules are tried in ascending order; that of the main table has 32766."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetSysctl:
+    """Give one of the pod's links a kernel setting: ``sysctl -w``."""
+
+    key: str
+    """As below ``/proc/sys`` of the pod, such as ``net/ipv4/conf/net1-0/rp_filter``."""
+    value: str
+
+    @property
+    def ifname(self) -> str:
+        """The link it belongs to; "" when the key is not of this form."""
+        return self._parts[0]
+
+    @property
+    def name(self) -> str:
+        """Such as ``rp_filter``; "" when the key is not of this form."""
+        return self._parts[1]
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        match self.key.split("/"):
+            case ["net", "ipv4", "conf", ifname, name]:
+                return ifname, name
+        return "", ""
+
+
+Step: TypeAlias = CreateLink | AddAddress | AddRoute | AddRule | SetSysctl
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything one ADD does to the kernel, in order; undone by removing the links it makes."""
+    """Everything one ADD does to the kernel, in order; undone by removing the links it makes and its rules."""
 
     steps: tuple[Step, ...]
 
@@ -204,3 +244,11 @@ class Plan:
     @property
     def routes(self) -> tuple[AddRoute, ...]:
         return tuple(step for step in self.steps if isinstance(step, AddRoute))
+
+    @property
+    def rules(self) -> tuple[AddRule, ...]:
+        return tuple(step for step in self.steps if isinstance(step, AddRule))
+
+    @property
+    def sysctls(self) -> tuple[SetSysctl, ...]:
+        return tuple(step for step in self.steps if isinstance(step, SetSysctl))

@@ -2,7 +2,8 @@
 
 One conversation in the node's namespace makes all links of a plan straight inside the pod's, one in the pod's gives
 them addresses, sets them up and adds routes. All links of an attachment carry the same link group, by which they are
-known, counted and removed: a whole group costs the kernel one grace period, where link by link costs one each.
+known, counted and removed: a whole group costs the kernel one grace period, where link by link costs one each. Routes
+go with their links; rules do not and are removed one by one, as the plan knows them.
 
 All functions block and are called through ``trio.to_thread``. Namespaces are given by path.
 """
@@ -15,12 +16,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
-from multinic_core.plan import CreateLink, Plan
+from multinic_core.plan import MAIN_TABLE, AddRule, CreateLink, Plan, SetSysctl
 from multinic_daemon import crashpoints
 from multinic_daemon.compare import Observed, compare
-from multinic_daemon.netlink import Conversation, Link, NetnsFile, Refusal, Request, open_netns
+from multinic_daemon.hostroutes import PROTOCOL
+from multinic_daemon.netlink import Conversation, Link, NetnsFile, Refusal, Request, Route, open_netns
 from multinic_daemon.netlink import requests as rq
-from multinic_daemon.netlink.observed import read_addresses, read_links, read_netns_id, read_routes
+from multinic_daemon.netlink.observed import (
+    read_addresses,
+    read_links,
+    read_netns_id,
+    read_routes,
+    read_rules,
+    read_settings,
+)
 from multinic_daemon.survey import remove_foreign as remove_foreign
 from multinic_daemon.survey import survey as survey
 
@@ -36,6 +45,8 @@ _WAY_OUT: Mapping[int, str] = {
     errno.ENETUNREACH: "a route's gateway must lie in the network of one of the link's addresses",
     errno.EACCES: "enable IPv6 in the pod (net.ipv6.conf.all.disable_ipv6=0) or use IPv4 only",
 }
+_NO_RULE = frozenset({errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP})
+"""Deleting a rule says so when it is gone, or was never possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class AppliedLink:
 
 
 def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = None) -> tuple[AppliedLink, ...]:
-    """Make every link of the plan with its addresses and routes, or nothing.
+    """Make every link of the plan with its addresses, settings, routes and rules, or nothing.
 
     Args:
         netns: path of the pod's network namespace.
@@ -63,7 +74,7 @@ def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = N
 
     Raises:
         ContainerGoneError: the pod's namespace does not exist.
-        ConfigError: an interface name is taken in the pod, or a link's attribute is unknown.
+        ConfigError: an interface name is taken in the pod, or a link's attribute or setting is unknown.
         KernelError: the kernel refused a step; names link and NIC, and ``details`` the way out.
     """
     if group <= 0:
@@ -80,7 +91,7 @@ def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = N
             _configure(pod, plan, made, renames)
         except BaseException as error:
             try:
-                _remove_group(pod, group)
+                _remove_group(pod, group, plan.rules)
             except KernelError as failed:
                 error.add_note(f"links of group {group} may be left in {netns!r}: {failed}")
             raise
@@ -90,8 +101,8 @@ def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = N
     )
 
 
-def remove_links(netns: str, group: int) -> int:
-    """Remove every link of the group from the pod; may be repeated.
+def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
+    """Remove every link of the group, and these rules, from the pod; may be repeated.
 
     Returns:
         How many links there were; 0 when none was left or the namespace is gone.
@@ -101,7 +112,7 @@ def remove_links(netns: str, group: int) -> int:
     """
     try:
         with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
-            return _remove_group(pod, group)
+            return _remove_group(pod, group, rules)
     except ContainerGoneError:
         return 0
 
@@ -120,9 +131,16 @@ def differences(plan: Plan, netns: str, *, node_netns: str | None = None) -> lis
         observed = Observed(
             links=tuple(read_links(pod)),
             addresses=tuple(read_addresses(pod)),
-            routes=tuple(read_routes(pod, table=rq.RT_TABLE_MAIN)) if plan.routes else (),
+            routes=_read_routes_of(pod, plan),
+            rules=tuple(read_rules(pod)) if plan.rules else (),
+            settings=read_settings(pod) if plan.sysctls else {},
         )
     return compare(plan, observed, node_id)
+
+
+def _read_routes_of(pod: Conversation, plan: Plan) -> tuple[Route, ...]:
+    tables = {route.table for route in plan.routes}
+    return tuple(route for table in sorted(tables) for route in read_routes(pod, table=table))
 
 
 def observe(netns: str) -> Observed:
@@ -191,13 +209,14 @@ def _create(step: CreateLink, ifname: str, pod: NetnsFile, group: int) -> Reques
 
 
 def _configure(pod: Conversation, plan: Plan, made: Mapping[str, Link], renames: Mapping[str, str]) -> None:
-    """Addresses, then up, then routes, so that a link announces its addresses when it comes up."""
+    """Addresses, then up with settings, then routes and rules: a link announces its addresses when it comes up."""
     parents = {step.ifname: step.parent for step in plan.links}
-    missing = [step.ifname for step in plan.steps if step.ifname not in made]
+    missing = [step.ifname for step in plan.steps if not isinstance(step, AddRule) and step.ifname not in made]
     if missing:
         raise ConfigError(
-            f"plan: {missing[0]!r} has an address or a route, but no link of this attachment has that name"
+            f"plan: {missing[0]!r} has an address, a setting or a route, but no link of this attachment has that name"
         )
+    settings = _settings(plan.sysctls)
 
     def on(ifname: str) -> str:
         return f"link {ifname!r} on NIC {parents[ifname]!r}"
@@ -211,6 +230,7 @@ def _configure(pod: Conversation, plan: Plan, made: Mapping[str, Link], renames:
         rq.set_up(
             made[step.ifname].ifindex,
             ifname=step.ifname if step.ifname in renamed else "",
+            settings=settings.get(step.ifname, {}),
             subject=f"setting up {on(step.ifname)}",
         )
         for step in plan.links
@@ -221,10 +241,22 @@ def _configure(pod: Conversation, plan: Plan, made: Mapping[str, Link], renames:
             made[step.ifname].ifindex,
             step.gateway,
             f"route {step.dst} via {step.gateway} of {on(step.ifname)}",
+            table=step.table,
+            protocol=rq.RTPROT_BOOT if step.table == MAIN_TABLE else PROTOCOL,
         )
         for step in plan.routes
     ]
-    _raise_first(asked, pod.ask(asked))
+    asked += [
+        rq.add_rule(step.src, step.table, step.priority, PROTOCOL, f"rule from {step.src} lookup {step.table}")
+        for step in plan.rules
+    ]
+    answers = pod.ask(asked)
+    # a rule that is there already is just the one wanted
+    fine = [
+        request.type == rq.RTM_NEWRULE and a is not None and a.errno == errno.EEXIST
+        for request, a in zip(asked, answers, strict=True)
+    ]
+    _raise_first(asked, [None if ok else a for ok, a in zip(fine, answers, strict=True)])
 
 
 def _raise_first(asked: Sequence[Request], answers: Sequence[Refusal | None]) -> None:
@@ -233,12 +265,40 @@ def _raise_first(asked: Sequence[Request], answers: Sequence[Refusal | None]) ->
             raise refusal.error(request.subject, _WAY_OUT.get(refusal.errno, ""))
 
 
-def _remove_group(pod: Conversation, group: int) -> int:
+def _settings(sysctls: Sequence[SetSysctl]) -> dict[str, dict[str, int]]:
+    """ifname to name to value.
+
+    Raises:
+        ConfigError: one that links do not have, or that is no whole number; all at once.
+    """
+    found: dict[str, dict[str, int]] = {}
+    problems: list[str] = []
+    for step in sysctls:
+        try:
+            value = int(step.value)
+        except ValueError:
+            problems.append(f"setting {step.key!r}: found {step.value!r}, expected a whole number")
+            continue
+        if step.name in rq.IPV4_CONF:
+            found.setdefault(step.ifname, {})[step.name] = value
+        else:
+            problems.append(f"setting {step.key!r} is unknown, expected one of {sorted(rq.IPV4_CONF)!r}")
+    if problems:
+        raise ConfigError(*problems)
+    return found
+
+
+def _remove_group(pod: Conversation, group: int, rules: Sequence[AddRule]) -> int:
     links = [link for link in read_links(pod) if link.group == group]
-    if not links:
-        return 0
-    request = rq.delete_group(group, f"removing links {sorted(link.ifname for link in links)}")
-    (refusal,) = pod.ask([request])
-    if refusal is not None and refusal.errno != errno.ENODEV:  # gone between the two
-        raise refusal.error(request.subject)
+    asked = [
+        rq.delete_rule(rule.src, rule.table, rule.priority, PROTOCOL, f"removing rule from {rule.src}")
+        for rule in rules
+    ]
+    gone = [_NO_RULE] * len(rules)
+    if links:
+        asked.append(rq.delete_group(group, f"removing links {sorted(link.ifname for link in links)}"))
+        gone.append(frozenset({errno.ENODEV}))  # between the two
+    for request, refusal, fine in zip(asked, pod.ask(asked), gone, strict=True):
+        if refusal is not None and refusal.errno not in fine:
+            raise refusal.error(request.subject)
     return len(links)

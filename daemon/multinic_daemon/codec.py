@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
-from multinic_core.plan import AddAddress, AddRoute, CreateLink, Plan, Step
+from multinic_core.plan import MAIN_TABLE, AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, Step
 
 
 def encode_plan(plan: Plan) -> str:
@@ -36,7 +36,12 @@ def _encode_step(step: Step) -> dict[str, Any]:
             return {"step": "address", "ifname": step.ifname, "address": str(step.address)}
         case AddRoute():
             gateway = None if step.gateway is None else str(step.gateway)
-            return {"step": "route", "dst": str(step.dst), "ifname": step.ifname, "gateway": gateway}
+            route = {"step": "route", "dst": str(step.dst), "ifname": step.ifname, "gateway": gateway}
+            return route if step.table == MAIN_TABLE else {**route, "table": step.table}
+        case AddRule():
+            return {"step": "rule", "src": str(step.src), "table": step.table, "priority": step.priority}
+        case SetSysctl():
+            return {"step": "sysctl", "key": step.key, "value": step.value}
 
 
 def _decode_step(step: dict[str, Any]) -> Step:
@@ -55,6 +60,11 @@ def _decode_step(step: dict[str, Any]) -> Step:
             return AddAddress(step["ifname"], ip_interface(step["address"]))
         case "route":
             gateway = step["gateway"]
-            return AddRoute(ip_network(step["dst"]), step["ifname"], None if gateway is None else ip_address(gateway))
+            hop = None if gateway is None else ip_address(gateway)
+            return AddRoute(ip_network(step["dst"]), step["ifname"], hop, step.get("table", MAIN_TABLE))
+        case "rule":
+            return AddRule(ip_network(step["src"]), step["table"], step["priority"])
+        case "sysctl":
+            return SetSysctl(step["key"], step["value"])
         case other:
-            raise ValueError(f"plan: found step {other!r}, expected link, address or route")
+            raise ValueError(f"plan: found step {other!r}, expected link, address, route, rule or sysctl")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from multinic_core.plan import CreateLink, Plan
-from multinic_daemon.netlink.observed import Address, Link, Route
+from multinic_core.plan import MAIN_TABLE, CreateLink, Plan
+from multinic_daemon.hostroutes import is_ours
+from multinic_daemon.netlink.observed import Address, Link, Route, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,10 @@ class Observed:
     links: tuple[Link, ...]
     addresses: tuple[Address, ...]
     routes: tuple[Route, ...]
-    """Of the main table."""
+    """Of all tables that are compared."""
+    rules: tuple[Rule, ...] = ()
+    settings: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    """ifindex to the link's settings, by name."""
 
     def group_of(self, group: int) -> tuple[Link, ...]:
         """The links of one attachment."""
@@ -27,7 +31,7 @@ class Observed:
 
 
 def compare(plan: Plan, observed: Observed, node_netns_id: int) -> list[str]:
-    """One sentence per difference: links with all their settings, then addresses, then routes.
+    """One sentence per difference: links with all their settings, then addresses, settings, routes and rules.
 
     Args:
         node_netns_id: the number by which the pod's namespace knows the node's; -1 when the two are one or strangers.
@@ -45,14 +49,25 @@ def compare(plan: Plan, observed: Observed, node_netns_id: int) -> list[str]:
             continue  # said above
         if all(held.address != address.address for held in observed.addresses_of(there)):
             found.append(f"link {address.ifname!r} lacks the address {address.address}")
+    for sysctl in plan.sysctls:
+        if (there := links.get(sysctl.ifname)) is None:
+            continue
+        value = observed.settings.get(there.ifindex, {}).get(sysctl.name)
+        if str(value) != sysctl.value:
+            found.append(f"link {sysctl.ifname!r} has {sysctl.name} {value}, expected {sysctl.value}")
     for route in plan.routes:
         there = links.get(route.ifname)
         if there is None:
             continue
-        wanted = (route.dst, route.gateway, (there.ifindex,))
-        if all((held.dst, held.gateway, held.ifindexes) != wanted for held in observed.routes):
+        wanted = (route.dst, route.gateway, (there.ifindex,), route.table)
+        if all((held.dst, held.gateway, held.ifindexes, held.table) != wanted for held in observed.routes):
             via = f" via {route.gateway}" if route.gateway else ""
-            found.append(f"route {route.dst}{via} on link {route.ifname!r} is missing")
+            table = f" in table {route.table}" if route.table != MAIN_TABLE else ""
+            found.append(f"route {route.dst}{via} on link {route.ifname!r}{table} is missing")
+    held_rules = {(rule.source, rule.table, rule.priority) for rule in observed.rules if is_ours(rule)}
+    for rule in plan.rules:
+        if (rule.src, rule.table, rule.priority) not in held_rules:
+            found.append(f"rule from {rule.src} lookup {rule.table} with priority {rule.priority} is missing")
     return found
 
 

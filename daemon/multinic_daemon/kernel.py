@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from multinic_core.plan import IPAddress, IPInterface, Plan
+from multinic_core.plan import AddRule, IPAddress, IPInterface, Plan
 
 
 class MadeLink(Protocol):
@@ -82,8 +82,8 @@ class PodKernel(Protocol):
         """
         ...
 
-    def remove_links(self, netns: str, group: int) -> int:
-        """Remove the links of this group; how many there were. A namespace that is gone, or "", has none.
+    def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
+        """Remove the links of this group and these rules; how many links. A namespace that is gone, or "", has none.
 
         Raises:
             KernelError: the kernel refused; the links may still be there.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from multinic_core.plan import Allocation, Plan, PodReference
+from multinic_core.plan import AddRule, Allocation, Plan, PodReference
 from multinic_daemon.codec import decode_plan
 
 State = Literal["pending", "ready", "deleting", "adopted", "unknown"]
@@ -72,6 +72,12 @@ class Record:
     @property
     def plan(self) -> Plan:
         return decode_plan(self.plan_json)
+
+    @property
+    def rules(self) -> tuple[AddRule, ...]:
+        """Those of the plan."""
+        # few plans have rules, and reading one takes longer than looking for the word
+        return self.plan.rules if '"rule"' in self.plan_json else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,9 @@ class Hanging:
         self._wait(netns)
         return self._kernel.apply_plan(plan, netns, group)
 
-    def remove_links(self, netns, group):  # type: ignore[no-untyped-def]
+    def remove_links(self, netns, group, rules=()):  # type: ignore[no-untyped-def]
         self._wait(netns)
-        return self._kernel.remove_links(netns, group)
+        return self._kernel.remove_links(netns, group, rules)
 
     def differences(self, plan, netns):  # type: ignore[no-untyped-def]
         return self._kernel.differences(plan, netns)

@@ -16,7 +16,7 @@ from multinic_daemon.journal import (
     read_rows,
 )
 
-from multinic_core.plan import AddAddress, AddRoute, Allocation, CreateLink, Plan, PodReference
+from multinic_core.plan import AddAddress, AddRoute, AddRule, Allocation, CreateLink, Plan, PodReference, SetSysctl
 
 PLAN = Plan(
     (
@@ -24,6 +24,9 @@ PLAN = Plan(
         AddAddress("net1-0", ip_interface("fd00::5/64")),
         AddRoute(ip_network("10.0.0.0/8"), "net1-0", ip_interface("192.168.0.1/24").ip),
         AddRoute(ip_network("fd01::/64"), "net1-0"),
+        AddRoute(ip_network("fd00::/64"), "net1-0", table=1100),
+        AddRule(ip_network("fd00::5/128"), 1100, 32765),
+        SetSysctl("net/ipv4/conf/net1-0/rp_filter", "2"),
     )
 )
 
@@ -44,6 +47,12 @@ def new(container: str = "c1", *indexes: int, pool: str = "p") -> NewAttachment:
 def test_plan_survives_its_json() -> None:
     """Every kind of step comes back equal."""
     assert decode_plan(encode_plan(PLAN)) == PLAN
+
+
+def test_a_route_written_before_tables_were_known_is_one_of_the_main_table() -> None:
+    """A row of an older daemon is read as it was meant."""
+    old = '[{"step":"route","dst":"10.0.0.0/8","ifname":"net1-0","gateway":"192.168.0.1"}]'
+    assert decode_plan(old) == Plan(PLAN.routes[:1])
 
 
 def test_rows_survive_closing(tmp_path: Path) -> None:

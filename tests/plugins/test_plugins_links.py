@@ -1,12 +1,14 @@
 """ipvlan and macvlan: arguments to kernel values, and what they refuse."""
 
 from dataclasses import replace
+from ipaddress import ip_interface, ip_network
 
 import pytest
 from multinic_plugin_ipvlan import Ipvlan
 from multinic_plugin_macvlan import Macvlan
 
-from multinic_core import ConfigError
+from multinic_core import AddRoute, AddRule, ConfigError
+from multinic_core.links import source_table
 from multinic_core.testing import example_network, example_node, example_request
 
 
@@ -87,3 +89,67 @@ def test_only_what_the_user_wrote_reaches_the_netconf():
     """Defaults are not written into the attachment definition; numbers become JSON numbers."""
     config = Ipvlan().network_config(example_network("ipvlan", {"mode": "l3", "mtu": "1400"}), [])
     assert config.plugin == {"mode": "l3", "mtu": 1400}
+
+
+@pytest.mark.parametrize(
+    ("plugin", "block", "names"),
+    [
+        (Macvlan(), {}, {"rp_filter": "2", "arp_announce": "2", "arp_ignore": "1"}),
+        (Ipvlan(), {}, {"rp_filter": "2", "arp_announce": "2", "arp_ignore": "1"}),
+        (Ipvlan(), {"mode": "l3"}, {"rp_filter": "2"}),
+        (Ipvlan(), {"mode": "l3s"}, {"rp_filter": "2"}),
+    ],
+)
+def test_each_of_several_links_has_settings_for_many_nics(plugin, block, names):
+    """Loose reverse-path filtering, and ARP for the link's own addresses where the link speaks ARP."""
+    plan = plugin.plan(example_request(block), example_node(2))
+    for ifname in ("net1-0", "net1-1"):
+        assert {step.name: step.value for step in plan.sysctls if step.ifname == ifname} == names
+
+
+@pytest.mark.parametrize("plugin", [Ipvlan(), Macvlan()])
+def test_one_link_keeps_the_kernels_settings(plugin):
+    """With one link there is nothing to tell apart, and nothing to pay for."""
+    plan = plugin.plan(example_request({}, ("eth1",)), example_node(1))
+    assert plan.sysctls == plan.rules == plan.routes == ()
+
+
+@pytest.mark.parametrize("plugin", [Ipvlan(), Macvlan()])
+def test_source_routing_gives_each_link_a_table_and_each_address_a_rule(plugin):
+    """The table holds the link's network once for each family; the rules look it up just before the main table."""
+    request = example_request({"sourceRouting": True})
+    addresses = [("10.0.0.7/24", "10.0.0.8/24", "fd00::7/64"), ("10.0.0.9/24",)]
+    links = tuple(
+        replace(link, addresses=tuple(map(ip_interface, each)))
+        for link, each in zip(request.links, addresses, strict=True)
+    )
+    plan = plugin.plan(replace(request, links=links), example_node(2))
+    assert plan.routes == (
+        AddRoute(ip_network("10.0.0.0/24"), "net1-0", table=1100),
+        AddRoute(ip_network("fd00::/64"), "net1-0", table=1100),
+        AddRoute(ip_network("10.0.0.0/24"), "net1-1", table=1101),
+    )
+    assert plan.rules == (
+        AddRule(ip_network("10.0.0.7/32"), 1100, 32765),
+        AddRule(ip_network("10.0.0.8/32"), 1100, 32765),
+        AddRule(ip_network("fd00::7/128"), 1100, 32765),
+        AddRule(ip_network("10.0.0.9/32"), 1101, 32765),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ifname", "position", "table"),
+    [("net1", 0, 1100), ("net1", 15, 1115), ("net2", 0, 1200), ("eth", 3, 1003), ("n99999999999999", 99, 1000000999)],
+)
+def test_tables_are_told_apart_by_the_interfaces_number(ifname, position, table):
+    """Two interfaces of one pod share no table, and no name makes a table id that the kernel cannot hold."""
+    assert source_table(ifname, position) == table < 2**32
+
+
+@pytest.mark.parametrize("plugin", [Ipvlan(), Macvlan()])
+def test_source_routing_is_written_as_json_boolean(plugin):
+    """The string that users write reaches the netconf under its own name; another word is refused by path."""
+    config = plugin.network_config(example_network(plugin.name, {"sourceRouting": "true"}), [])
+    assert config.plugin == {"sourceRouting": True}
+    with pytest.raises(ConfigError, match=r"spec\.plugin\.args\.sourceRouting: found 'perhaps'"):
+        plugin.network_config(example_network(plugin.name, {"sourceRouting": "perhaps"}), [])

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from multinic_core.plan import AddAddress, IPAddress, IPInterface, Plan
+from multinic_core.plan import AddAddress, AddRule, IPAddress, IPInterface, Plan
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.mirror import Entries, mirror_text, mirrored
 from multinic_daemon.audit.residence import Residence, ours
@@ -133,7 +133,13 @@ def _kernel_differences(plan: Plan, namespace: NamespaceSeen | None) -> Mapping[
     observed = namespace.observed
     links = {link.ifname: link for link in observed.links}
     # an address that is missing is told of below, together with those that are too many
-    there = Plan(tuple(step for step in plan.steps if step.ifname in links and not isinstance(step, AddAddress)))
+    there = Plan(
+        tuple(
+            step
+            for step in plan.steps
+            if isinstance(step, AddRule) or (step.ifname in links and not isinstance(step, AddAddress))
+        )
+    )
     wanted: dict[str, set[IPInterface]] = {step.ifname: set() for step in there.links}
     for step in plan.addresses:
         if step.ifname in wanted:

@@ -39,7 +39,8 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
 
 
 async def _remove(engine: Engine, record: Record, netns: str) -> int:
-    return await engine.in_thread(partial(engine.kernel.remove_links, netns, record.group), record.key.network)
+    remove = partial(engine.kernel.remove_links, netns, record.group, record.rules)
+    return await engine.in_thread(remove, record.key.network)
 
 
 async def delete(

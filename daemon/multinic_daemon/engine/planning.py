@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, get_args
 
 from multinic_core.errors import ConfigError, MultinicError, PluginError, UnsupportedFieldError
 from multinic_core.hookspecs import MainPlugin
 from multinic_core.plan import (
-    AddAddress,
+    MAIN_TABLE,
     AddRoute,
     AttachmentRequest,
-    CreateLink,
     IPInterface,
     LinkRequest,
     NodeView,
     Plan,
+    Step,
 )
 from multinic_core.registry import Registry
 from multinic_daemon.engine.limits import limited
@@ -41,7 +42,7 @@ def main_plugin(registry: Registry, block: Mapping[str, Any]) -> MainPlugin:
 def make_plan(
     registry: Registry, plugin: MainPlugin, request: AttachmentRequest, node: NodeView, routes: Sequence[AddRoute]
 ) -> Plan:
-    """The main plugin's plan with the routes appended.
+    """The main plugin's plan with the routes appended, also to the table that it gives the route's link.
 
     Raises:
         ConfigError: the configuration or a NIC does not allow it.
@@ -58,7 +59,9 @@ def make_plan(
         raise PluginError(f"{subject}: raised {error!r}") from error
     if problem:
         raise PluginError(f"{subject}: {problem}")
-    return Plan((*plan.steps, *routes))
+    tables = {step.ifname: step.table for step in plan.routes if step.table != MAIN_TABLE}
+    own = (replace(route, table=tables[route.ifname]) for route in routes if route.ifname in tables)
+    return Plan((*plan.steps, *routes, *own))
 
 
 def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkRequest]) -> str:
@@ -72,8 +75,14 @@ def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkReques
     held = Counter((link.ifname, address) for link in links for address in link.addresses)
     if given != held:
         return f"planned addresses {_text(given)!r}, expected {_text(held)!r}"
-    if odd := [step for step in plan.steps if not isinstance(step, CreateLink | AddAddress | AddRoute)]:
-        return f"planned {odd[0]!r}, expected CreateLink, AddAddress or AddRoute"
+    if odd := [step for step in plan.steps if not isinstance(step, Step)]:
+        return f"planned {odd[0]!r}, expected one of {sorted(kind.__name__ for kind in get_args(Step))}"
+    names = {link.ifname for link in links}
+    if strange := [step for step in plan.sysctls if step.ifname not in names]:
+        return f"planned setting {strange[0].key!r}, expected 'net/ipv4/conf/IFNAME/NAME' of one of {sorted(names)}"
+    sources = {ip_network(address.ip) for link in links for address in link.addresses}
+    if alien := [step for step in plan.rules if step.src not in sources]:
+        return f"planned a rule from {alien[0].src}, expected one of the pod's addresses"
     return ""
 
 

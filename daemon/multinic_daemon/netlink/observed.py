@@ -213,6 +213,25 @@ def read_links(kernel: Conversation) -> list[Link]:
     return [decode_link(message.body) for message in kernel.dump(rq.dump_links()) if message.type == rq.RTM_NEWLINK]
 
 
+def decode_settings(body: bytes) -> dict[str, int]:
+    """What ``requests.IPV4_CONF`` names of a link, by name; empty for a link without IPv4."""
+    families = wire.attributes(body, rq.IFINFO.size).get(rq.IFLA_AF_SPEC, b"")
+    ipv4 = wire.attributes(families).get(rq.AF_INET, b"")
+    values = wire.attributes(ipv4).get(rq.IFLA_INET_CONF, b"")
+    # one array, in which the first setting has number 1
+    return {name: wire.i32(values[4 * n - 4 :]) for name, n in rq.IPV4_CONF.items() if len(values) >= 4 * n}
+
+
+def read_settings(kernel: Conversation) -> dict[int, dict[str, int]]:
+    """ifindex to the settings of each link, by name."""
+    found = kernel.dump(rq.dump_links())
+    return {
+        rq.IFINFO.unpack_from(message.body)[2]: decode_settings(message.body)
+        for message in found
+        if message.type == rq.RTM_NEWLINK
+    }
+
+
 def read_addresses(kernel: Conversation) -> list[Address]:
     """All addresses of the namespace, per link in the kernel's order."""
     found = kernel.dump(rq.dump_addresses())

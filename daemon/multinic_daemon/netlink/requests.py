@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from ipaddress import ip_address
+from types import MappingProxyType
 
 from multinic_core.plan import IPAddress, IPInterface, IPNetwork
 from multinic_daemon.netlink import wire
@@ -42,12 +43,17 @@ IFLA_IFNAME = 3
 IFLA_MTU = 4
 IFLA_LINK = 5
 IFLA_LINKINFO = 18
+IFLA_AF_SPEC = 26
 IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
 IFLA_EXT_MASK = 29
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
+IFLA_INET_CONF = 1
 RTEXT_FILTER_SKIP_STATS = 8
+
+IPV4_CONF = {"rp_filter": 8, "arp_announce": 18, "arp_ignore": 19}
+"""``net.ipv4.conf.LINK.NAME`` to the kernel's number. Source: linux/ip.h, IPV4_DEVCONF_*."""
 
 IFF_UP = 1
 
@@ -117,11 +123,18 @@ def create_link(
     return Request(RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, b"".join(body), subject)
 
 
-def set_up(ifindex: int, *, ifname: str = "", subject: str) -> Request:
-    """Bring a link up, and rename it where a name is given."""
+def set_up(
+    ifindex: int, *, ifname: str = "", settings: Mapping[str, int] = MappingProxyType({}), subject: str
+) -> Request:
+    """Bring a link up, rename it where a name is given, and give it the settings of ``IPV4_CONF``."""
     body = IFINFO.pack(AF_UNSPEC, 0, ifindex, IFF_UP, IFF_UP)
     if ifname:
         body += wire.attribute_text(IFLA_IFNAME, ifname)
+    if settings:
+        # spares opening the files below /proc/sys from inside the pod, which a container may not write to either
+        values = b"".join(wire.attribute_u32(IPV4_CONF[name], value) for name, value in settings.items())
+        family = wire.attribute(AF_INET, wire.attribute(IFLA_INET_CONF, values))
+        body += wire.attribute(IFLA_AF_SPEC, family)
     return Request(RTM_NEWLINK, 0, body, subject)
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
-from multinic_core.plan import AddAddress, CreateLink, Plan
+from multinic_core.plan import AddAddress, AddRule, CreateLink, Plan
 from multinic_daemon import crashpoints
 from multinic_daemon.codec import decode_plan, encode_plan
 from multinic_daemon.kernel import Sandbox, SandboxLink
@@ -56,7 +56,7 @@ class FakeKernel:
                 if file.exists():
                     raise ConfigError(f"link {link.ifname!r} exists already in {netns!r}")  # noqa: TRY301
                 mac_address = f"02:00:{group & 0xFF:02x}:00:00:{number:02x}"
-                own = Plan(tuple(step for step in plan.steps if step.ifname == link.ifname))
+                own = _part(plan, link.ifname)
                 content = {"group": group, "mac_address": mac_address, "mtu": link.mtu, "plan": encode_plan(own)}
                 file.write_text(json.dumps(content))
                 made.append(FakeLink(link.ifname, 100 + number, mac_address, link.mtu))
@@ -67,7 +67,7 @@ class FakeKernel:
             raise
         return tuple(made)
 
-    def remove_links(self, netns: str, group: int) -> int:
+    def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
         self.calls.append("remove")
         self.before_step("remove")
         own = [file for file, content in links(netns).items() if content["group"] == group]
@@ -81,7 +81,7 @@ class FakeKernel:
         there = links(netns)
         found = []
         for link in plan.links:
-            own = Plan(tuple(step for step in plan.steps if step.ifname == link.ifname))
+            own = _part(plan, link.ifname)
             if link.ifname not in there:
                 found.append(f"link {link.ifname!r} is missing")
             elif _with_mac(decode_plan(there[link.ifname]["plan"]), there[link.ifname]) != _with_mac(
@@ -109,6 +109,11 @@ class FakeKernel:
         for file in own:
             (Path(netns) / file).unlink()
         return len(own)
+
+
+def _part(plan: Plan, ifname: str) -> Plan:
+    """What of the plan is one link's; a rule is any link's."""
+    return Plan(tuple(step for step in plan.steps if isinstance(step, AddRule) or step.ifname == ifname))
 
 
 def _with_mac(plan: Plan, content: Mapping[str, Any]) -> Plan:

@@ -27,6 +27,8 @@ class IpvlanArgs(PluginArgs):
     """Whether pods on one NIC reach each other: ``ip link add … type ipvlan mode MODE FLAG``."""
     mtu: int | None = Field(default=None, ge=0, le=65535)
     """Bytes, at most the parent's; 0 or absent: the parent's. ``ip link add … mtu MTU``."""
+    source_routing: bool = Field(default=False, alias="sourceRouting")
+    """Replies leave through the NIC that was asked: ``ip rule add from ADDRESS lookup TABLE`` for each link."""
     master: str | None = None
     """Accepted for old manifests; the attachment policy chooses the NICs."""
 
@@ -45,7 +47,7 @@ class Ipvlan:
             ConfigError: an unknown argument, mode or flag, or an ``mtu`` that is no number of bytes.
         """
         args = read_args(IpvlanArgs, network.spec.plugin.args or {})
-        return NetworkConfig(args.model_dump(exclude_unset=True))
+        return NetworkConfig(args.model_dump(exclude_unset=True, by_alias=True))
 
     def plan(self, request: AttachmentRequest, node: NodeView) -> Plan:
         """One ipvlan link per chosen NIC.
@@ -55,7 +57,15 @@ class Ipvlan:
         """
         args = read_plugin_block(IpvlanArgs, request.config)
         attributes = {"IFLA_IPVLAN_MODE": MODES[args.mode], "IFLA_IPVLAN_FLAGS": FLAGS[args.flag]}
-        return plan_child_links(request, node, "ipvlan", mtu=args.mtu or None, attributes=attributes)
+        return plan_child_links(
+            request,
+            node,
+            "ipvlan",
+            mtu=args.mtu or None,
+            attributes=attributes,
+            source_routing=args.source_routing,
+            arp=args.mode == "l2",  # the other modes never ask for, nor tell, a MAC address
+        )
 
 
 @hookimpl

@@ -23,6 +23,8 @@ class MacvlanArgs(PluginArgs):
     """``ip link add … type macvlan mode MODE``."""
     mtu: int | None = Field(default=None, ge=0, le=65535)
     """Bytes, at most the parent's; 0 or absent: the parent's. ``ip link add … mtu MTU``."""
+    source_routing: bool = Field(default=False, alias="sourceRouting")
+    """Replies leave through the NIC that was asked: ``ip rule add from ADDRESS lookup TABLE`` for each link."""
     master: str | None = None
     """Accepted for old manifests; the attachment policy chooses the NICs."""
 
@@ -41,7 +43,7 @@ class Macvlan:
             ConfigError: an unknown argument or mode, or an ``mtu`` that is no number of bytes.
         """
         args = read_args(MacvlanArgs, network.spec.plugin.args or {})
-        return NetworkConfig(args.model_dump(exclude_unset=True))
+        return NetworkConfig(args.model_dump(exclude_unset=True, by_alias=True))
 
     def plan(self, request: AttachmentRequest, node: NodeView) -> Plan:
         """One macvlan link per chosen NIC.
@@ -51,7 +53,12 @@ class Macvlan:
         """
         args = read_plugin_block(MacvlanArgs, request.config)
         return plan_child_links(
-            request, node, "macvlan", mtu=args.mtu or None, attributes={"IFLA_MACVLAN_MODE": MODES[args.mode]}
+            request,
+            node,
+            "macvlan",
+            mtu=args.mtu or None,
+            attributes={"IFLA_MACVLAN_MODE": MODES[args.mode]},
+            source_routing=args.source_routing,
         )
 
 

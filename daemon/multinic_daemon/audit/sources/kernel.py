@@ -12,8 +12,14 @@ from multinic_daemon.audit.world import KernelSeen, NamespaceSeen
 from multinic_daemon.compare import Observed
 from multinic_daemon.hostroutes import PROTOCOL, RoutingState, is_ours
 from multinic_daemon.netlink import Conversation, open_netns
-from multinic_daemon.netlink import requests as rq
-from multinic_daemon.netlink.observed import read_addresses, read_links, read_netns_id, read_routes, read_rules
+from multinic_daemon.netlink.observed import (
+    read_addresses,
+    read_links,
+    read_netns_id,
+    read_routes,
+    read_rules,
+    read_settings,
+)
 
 
 def observe_kernel(paths: Iterable[str]) -> KernelSeen:
@@ -58,10 +64,10 @@ def _observe(inode: int, where: str) -> NamespaceSeen | None:
             links = tuple(read_links(pod))
             node_netns_id = read_netns_id(pod, node_file)
             addresses = tuple(read_addresses(pod))
-            routes = tuple(read_routes(pod, table=rq.RT_TABLE_MAIN))
+            routes, rules, settings = tuple(read_routes(pod)), tuple(read_rules(pod)), read_settings(pod)
     except ContainerGoneError:
         return None
-    return NamespaceSeen(inode, where, Observed(links, addresses, routes), node_netns_id)
+    return NamespaceSeen(inode, where, Observed(links, addresses, routes, rules, settings), node_netns_id)
 
 
 def _has_links(seen: NamespaceSeen) -> bool:
