@@ -2,7 +2,9 @@
 
 import json
 import threading
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -28,7 +30,7 @@ from multinic_core.errors import (
     UnsupportedFieldError,
 )
 from multinic_core.model import IPPOOLS, NETWORKS
-from multinic_core.plan import Plan
+from multinic_core.plan import AddRule, Plan, SetSysctl
 from multinic_core.registry import Owner
 
 
@@ -307,6 +309,20 @@ async def test_route_goes_through_the_link_that_reaches_its_gateway(rig: Rig) ->
     assert (route.ifname, str(route.gateway)) == ("net1-1", "192.168.64.254")
 
 
+async def test_source_routing_leads_the_networks_routes_through_their_link(rig: Rig) -> None:
+    """A route of the network is in the table of its link too, or replies to its far end would take another NIC."""
+    routes = [{"dst": "10.50.0.0/16", "gw": "192.168.64.254"}]
+    plugin = {"type": "macvlan", "sourceRouting": True}
+    await rig.call("ADD", plugin=plugin, ipam={"type": "multi-nic-ipam", "routes": routes})
+    (record,) = rig.journal.of_interface("c1", "net1")
+    far = [route for route in record.plan.routes if route.gateway]
+    assert [(route.ifname, str(route.dst), route.table) for route in far] == [
+        ("net1-1", "10.50.0.0/16", 254),
+        ("net1-1", "10.50.0.0/16", 1101),
+    ]
+    assert [rule.table for rule in record.rules] == [1100, 1101, 1102]
+
+
 @pytest.mark.parametrize(
     ("routes", "error"),
     [
@@ -400,6 +416,27 @@ async def test_main_plugin_that_breaks_its_contract_is_named(rig: Rig) -> None:
 
     rig.registry.main_plugins.objects["macvlan"] = Lazy()
     assert "'macvlan' of multinic-plugin-macvlan" in await rig.refused(PluginError, "ADD")
+    rig.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (AddRule(ip_network("10.0.0.0/8"), 7, 1), "a rule from 10.0.0.0/8, expected one of the pod's addresses"),
+        (SetSysctl("net/ipv4/conf/all/rp_filter", "0"), "setting 'net/ipv4/conf/all/rp_filter'"),
+        (SetSysctl("kernel/core_pattern", "|sh"), "setting 'kernel/core_pattern'"),
+        ("a step", "planned 'a step'"),
+    ],
+)
+async def test_main_plugin_that_reaches_beyond_its_links_is_named(rig: Rig, step: Any, words: str) -> None:
+    """Rules and settings of others are not a plugin's to change."""
+
+    class Greedy(type(rig.registry.main_plugins["macvlan"])):  # type: ignore[misc]
+        def plan(self, request: object, node: object) -> Plan:
+            return Plan((*super().plan(request, node).steps, step))
+
+    rig.registry.main_plugins.objects["macvlan"] = Greedy()
+    assert words in await rig.refused(PluginError, "ADD")
     rig.assert_clean()
 
 

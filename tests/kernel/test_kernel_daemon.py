@@ -278,6 +278,35 @@ async def test_check_names_each_mutilation(tmp_path: Path) -> None:
         assert "is of kind 'veth', expected 'macvlan'" in (await m.call("CHECK", prevResult=result))["msg"]
 
 
+async def test_source_routing_is_made_checked_and_removed(tmp_path: Path) -> None:
+    """Rules, tables and settings come with ADD, CHECK names what somebody changed, and DEL leaves no rule."""
+    plugin = {"type": "macvlan", "sourceRouting": True}
+
+    def rules(pod: str) -> list[tuple[str, str]]:
+        shown = json.loads(ip("-n", pod, "-j", "rule", "show"))
+        return [(each["src"], each["table"]) for each in shown if each["src"] != "all"]
+
+    async with machine(tmp_path) as m:
+        await m.start()
+        result = await m.call("ADD", plugin=plugin)
+        pod = f"mnd-{m.tag}-p1"
+        sources = [each["address"].split("/")[0] for each in result["ips"]]
+        assert rules(pod) == list(zip(sources, ("1100", "1101", "1102"), strict=True))
+        assert await m.call("CHECK", plugin=plugin, prevResult=result) is None
+        assert await m.call("ADD", plugin=plugin) == result
+        ip("-n", pod, "rule", "del", "from", sources[1])
+        ip("netns", "exec", pod, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/net1-2/rp_filter")
+        failed = await m.call("CHECK", plugin=plugin, prevResult=result)
+        assert failed["code"] == 101
+        for words in (f"rule from {sources[1]}/32 lookup 1101", "'net1-2' has rp_filter 1, expected 2"):
+            assert words in failed["msg"]
+        m.kill()
+        await m.ended()
+        await m.start()
+        assert await m.call("DEL", plugin=plugin) is None
+        assert (m.links(), rules(pod), m.rows()) == ({}, [], [])
+
+
 async def test_node_is_published(tmp_path: Path) -> None:
     """The daemon writes the node's NICs and its Lease."""
     async with machine(tmp_path) as m:

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
+from multinic_daemon.audit.attachments import judge_rows
 from multinic_daemon.audit.findings import Kind, Verdict
 from multinic_daemon.audit.judge import judge
 from multinic_daemon.audit.world import (
@@ -26,7 +27,7 @@ from multinic_daemon.netlink import Address, Link, Route, Rule
 from multinic_daemon.records import AttachmentKey, Record
 
 from multinic_core.model import PoolAllocation
-from multinic_core.plan import AddAddress, Allocation, CreateLink, Plan, PodReference
+from multinic_core.plan import AddAddress, AddRoute, AddRule, Allocation, CreateLink, Plan, PodReference, SetSysctl
 
 BOOT, NOW, INODE, NODE_ID = "boot-1", 1000.0, 4026532100, 0
 PERMANENT = 0x80
@@ -378,6 +379,31 @@ def test_silence_of_the_api_proves_nothing_dead() -> None:
     for kernel in (SANDBOX_GONE, pod((), ()), AGREED.kernel):
         world = replace(AGREED, kernel=kernel, pods=NotCompared("x"), mirror=NotCompared("x"))
         assert Verdict.DEAD not in {finding.verdict for finding in judge(world)}
+
+
+def test_settings_tables_and_rules_are_compared() -> None:
+    """A row that says how the pod routes is held against the pod; a row that does not, asks for nothing."""
+    (name, address), number = (NAMES[0], ADDRESSES[0]), 2
+    source = ip_network(address.ip)
+    steps = (
+        SetSysctl(f"net/ipv4/conf/{name}/rp_filter", "2"),
+        AddRoute(address.network, name, table=1100),
+        AddRule(source, 1100, 32765),
+    )
+    rows = record(plan_json=encode_plan(Plan((*PLAN.steps, *steps))))
+    route = Route(address.network, None, (number,), 1100, PROTOCOL, 0, 1)
+    rule = Rule(2, source, 1100, 32765, PROTOCOL, True)
+    whole = Observed(LINKS, HELD, (route,), (rule,), {number: {"rp_filter": 2}})
+    for observed, words in (
+        (whole, ""),
+        (replace(whole, routes=()), "in table 1100 is missing"),
+        (replace(whole, rules=()), f"rule from {source} lookup 1100"),
+        (replace(whole, settings={}), "has rp_filter None, expected 2"),
+    ):
+        seen = KernelSeen({INODE: replace(POD, observed=observed)}, {PATH: Sandbox(INODE)}, ROUTING)
+        (finding,) = judge_rows(replace(AGREED, rows=rows, kernel=seen))
+        assert (finding.kind is Kind.AGREED) == (not words)
+        assert words in finding.kernel
 
 
 def test_dual_stack_differences_are_sorted() -> None:
