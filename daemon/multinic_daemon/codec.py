@@ -8,10 +8,12 @@ from typing import Any
 
 from multinic_core.plan import MAIN_TABLE, AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, Step
 
+_DENSE = json.JSONEncoder(separators=(",", ":"))
+
 
 def encode_plan(plan: Plan) -> str:
     """The plan as one line of JSON."""
-    return json.dumps([_encode_step(step) for step in plan.steps], separators=(",", ":"))
+    return _DENSE.encode([_encode_step(step) for step in plan.steps])
 
 
 def decode_plan(text: str) -> Plan:

@@ -211,7 +211,7 @@ async def _receive(client: socket.socket) -> bytes | None:
 
 
 async def _send(client: socket.socket, reply: bytes) -> None:
-    """All of the reply, or as much of it as the caller stays for."""
+    """All of the reply, or as much of it as the caller stays for; then hang up, which is what the caller waits for."""
     unsent = memoryview(reply)
     while unsent:
         try:
@@ -220,7 +220,8 @@ async def _send(client: socket.socket, reply: bytes) -> None:
             await trio.lowlevel.wait_writable(client)
         except OSError:
             log.info("caller went away before its reply")
-            return
+            break
+    client.close()
 
 
 def _begin(

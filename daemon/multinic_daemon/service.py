@@ -19,6 +19,7 @@ from multinic_daemon.cluster import Cluster
 from multinic_daemon.discovery import Discovery
 from multinic_daemon.engine import Engine, handler
 from multinic_daemon.gate import Gate
+from multinic_daemon.hugepages import use_large_pages
 from multinic_daemon.journal import Journal
 from multinic_daemon.lease import serve_lease
 from multinic_daemon.mirrorkeeper import MirrorKeeper
@@ -97,6 +98,7 @@ async def run_daemon(settings: Settings) -> None:
             # What start-up made stays; looking through all of it for garbage stops the loop for 50 ms at a time.
             gc.collect()
             gc.freeze()
+            await trio.to_thread.run_sync(use_large_pages)
             log.info("daemon started", extra={"node": settings.node, "version": reporter.report().version})
     finally:
         journal.close()

@@ -29,7 +29,8 @@ def test_throughput_measures_three_ways_and_prints_one_object():
     }
     for each in passes.values():
         for one in each.values():
-            assert one["pods_per_second"] == pytest.approx(6 / one["seconds"], rel=0.1)
+            # Seconds are told to the millisecond, and the bare kernel needs but a few.
+            assert 6 / one["pods_per_second"] == pytest.approx(one["seconds"], abs=0.001)
             assert 0 < one["p50_ms"] <= one["p99_ms"] <= one["seconds"] * 1e3
     (target,) = found["targets"]
     assert target["ok"] == (target["value"] <= target["limit"])

@@ -13,6 +13,7 @@ from multinic_daemon.kernel import MadeLink
 
 NEWEST = SUPPORTED_VERSIONS[-1]
 """The version that results are kept in; every other is written from it."""
+_DENSE = json.JSONEncoder(separators=(",", ":"))
 
 
 def link_result(netns: str, links: Sequence[LinkRequest], made: Sequence[MadeLink], ipam: Mapping[str, Any]) -> Result:
@@ -46,7 +47,7 @@ def _routes(ipam: Mapping[str, Any]) -> tuple[RouteConfig, ...]:
 
 def encode_result(result: Result) -> str:
     """For the journal."""
-    return json.dumps(result.to_json(NEWEST), separators=(",", ":"))
+    return _DENSE.encode(result.to_json(NEWEST))
 
 
 def decode_result(text: str) -> Result:

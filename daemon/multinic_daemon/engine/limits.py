@@ -43,9 +43,9 @@ class BrokenOff(BaseException):
 class _Run:
     """A plugin at work."""
 
-    processor: float
+    processor: float | None
     wall: float
-    """When each is used up, on its own clock."""
+    """When each is used up, on its own clock; of the processor's time, None until the first tick begins to count it."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ def limited(subject: str, function: Callable[[], T]) -> T:
         signal.signal(signal.SIGALRM, _alarm)
     try:
         try:
-            _run = _Run(time.thread_time() + PROCESSOR_SECONDS, now + WALL_SECONDS)
+            _run = _Run(None, now + WALL_SECONDS)
             signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
             result = function()
         finally:
@@ -101,8 +101,12 @@ def limited(subject: str, function: Callable[[], T]) -> T:
 
 
 def _alarm(number: int, frame: FrameType | None) -> None:
-    now = time.monotonic()
-    if _run is None or (time.thread_time() < _run.processor and now < _run.wall):
+    now, used = time.monotonic(), time.thread_time()
+    if _run is None:
+        return
+    if _run.processor is None:
+        _run.processor = used + PROCESSOR_SECONDS
+    if used < _run.processor and now < _run.wall:
         return
     _run.processor, _run.wall = float("inf"), now + UNWIND_SECONDS
     raise BrokenOff

@@ -71,9 +71,9 @@ def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkReques
         return f"planned links {created!r}, expected {wanted!r}"
     if foreign := sorted({step.link_kind for step in plan.links} - plugin.link_kinds):
         return f"planned links of kind {foreign!r}, expected {sorted(plugin.link_kinds)!r}"
-    given = Counter((step.ifname, step.address) for step in plan.addresses)
-    held = Counter((link.ifname, address) for link in links for address in link.addresses)
-    if given != held:
+    given = [(step.ifname, step.address) for step in plan.addresses]
+    held = [(link.ifname, address) for link in links for address in link.addresses]
+    if given != held and Counter(given) != Counter(held):
         return f"planned addresses {_text(given)!r}, expected {_text(held)!r}"
     if odd := [step for step in plan.steps if not isinstance(step, Step)]:
         return f"planned {odd[0]!r}, expected one of {sorted(kind.__name__ for kind in get_args(Step))}"

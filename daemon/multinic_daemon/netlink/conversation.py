@@ -72,11 +72,13 @@ class Conversation:
         # a timeval in the socket costs nothing, where settimeout() would poll before each receive
         timeval = struct.pack("@ll", int(seconds), int(fraction * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-        self._socket.bind((0, 0))
-        self.port: int = self._socket.getsockname()[0]
-        """By which events tell that this conversation caused them."""
         for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
+
+    @property
+    def port(self) -> int:
+        """By which events tell that this conversation caused them; 0 before the first request, which binds it."""
+        return int(self._socket.getsockname()[0])
 
     def __enter__(self) -> Conversation:
         return self
