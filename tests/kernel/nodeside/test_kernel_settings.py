@@ -7,18 +7,24 @@ from typing import Any
 
 import pytest
 from multinic_daemon.apply import apply_plan, differences, remove_links
+from multinic_plugin_ipvlan import Ipvlan
 from multinic_plugin_macvlan import Macvlan
 
-from multinic_core import AddRoute, ConfigError, KernelError, Plan, SetSysctl
+from multinic_core import AddRoute, ConfigError, KernelError, MainPlugin, Plan, SetSysctl
 from multinic_core.plan import AttachmentRequest, LinkRequest, Nic, NodeView, PodReference
 
 GROUP = 0x5A0002
+MACVLAN = Macvlan()
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth", "macvlan")]
+pytestmark = pytest.mark.needs_root
+macvlan = pytest.mark.link_kind("veth", "macvlan")
+ipvlan = pytest.mark.link_kind("veth", "ipvlan")
 
 
-def plan_of(ground: Any, count: int = 2, *, ifname: str = "net1", first: int = 7) -> Plan:
-    """What macvlan plans for a pod on NICs ``eth1`` and on, all in one network, with source routing."""
+def plan_of(
+    ground: Any, count: int = 2, *, ifname: str = "net1", first: int = 7, plugin: MainPlugin = MACVLAN, mode: str = ""
+) -> Plan:
+    """What the plugin plans for a pod on NICs ``eth1`` and on, all in one network, with source routing."""
     there = ground.names(ground.node)
     nics = [f"eth{i + 1}" for i in range(count)]
     node = NodeView(
@@ -34,9 +40,9 @@ def plan_of(ground: Any, count: int = 2, *, ifname: str = "net1", first: int = 7
         )
         for i, nic in enumerate(nics)
     )
-    config = {"type": "macvlan", "sourceRouting": True}
+    config = {"type": plugin.name, "sourceRouting": True, **({"mode": mode} if mode else {})}
     request = AttachmentRequest("c1", ifname, "/unused", "net-a", PodReference(), config, links)
-    return Macvlan().plan(request, node)
+    return plugin.plan(request, node)
 
 
 def read(pod: str, key: str) -> str:
@@ -55,6 +61,7 @@ def rules(ground: Any, pod: str) -> list[tuple[str, str]]:
     return [(rule["src"], rule["table"]) for rule in shown if rule["src"] != "all"]
 
 
+@macvlan
 def test_settings_tables_and_rules_are_in_the_pod_and_only_there(ground: Any):
     """Each link has its settings, its table and its rules; the pod's other links and the node keep theirs."""
     plan, pod = plan_of(ground), ground.namespace("pod")
@@ -70,6 +77,7 @@ def test_settings_tables_and_rules_are_in_the_pod_and_only_there(ground: Any):
     assert differences(plan, pod, node_netns=ground.node) == []
 
 
+@macvlan
 def test_one_link_has_the_settings_it_was_born_with(ground: Any):
     """No setting is touched where there is nothing to tell apart."""
     plan, pod = plan_of(ground, 1), ground.namespace("pod")
@@ -79,6 +87,7 @@ def test_one_link_has_the_settings_it_was_born_with(ground: Any):
         assert read(pod, key.format("net1-0")) == read(pod, key.format("default"))
 
 
+@macvlan
 def test_removal_takes_its_own_rules_and_no_others(ground: Any):
     """Another attachment's rules stay, and a foreign one; removal repeated, also with links gone, finds nothing."""
     first, second, pod = plan_of(ground), plan_of(ground, ifname="net2", first=17), ground.namespace("pod")
@@ -96,6 +105,7 @@ def test_removal_takes_its_own_rules_and_no_others(ground: Any):
     assert remove_links(pod, GROUP + 1, second.rules) == 0
 
 
+@macvlan
 def test_a_refused_step_undoes_the_rules_too(ground: Any):
     """All or nothing holds for what does not go with its link; the next attempt then succeeds."""
     plan, pod = plan_of(ground), ground.namespace("pod")
@@ -107,6 +117,7 @@ def test_a_refused_step_undoes_the_rules_too(ground: Any):
     assert differences(plan, pod, node_netns=ground.node) == []
 
 
+@macvlan
 def test_a_rule_that_was_left_behind_is_taken_as_it_is(ground: Any):
     """Links that vanished with their record leave their rules; a new attachment of the same address gets in."""
     plan, pod = plan_of(ground), ground.namespace("pod")
@@ -117,6 +128,7 @@ def test_a_rule_that_was_left_behind_is_taken_as_it_is(ground: Any):
     assert differences(plan, pod, node_netns=ground.node) == []
 
 
+@macvlan
 @pytest.mark.parametrize(
     ("step", "words"),
     [
@@ -133,6 +145,20 @@ def test_a_setting_that_links_do_not_have_is_refused(ground: Any, step: SetSysct
     assert ground.names(pod) == set()
 
 
+@ipvlan
+@pytest.mark.parametrize(("mode", "arp"), [("l2", "1"), ("l3", "0")])
+def test_ipvlan_links_have_the_settings_of_their_mode(ground: Any, mode: str, arp: str):
+    """ARP is set where the mode speaks it; tables and rules are as with any other link."""
+    plan, pod = plan_of(ground, plugin=Ipvlan(), mode=mode), ground.namespace("pod")
+    apply_plan(plan, pod, GROUP, node_netns=ground.node)
+    assert differences(plan, pod, node_netns=ground.node) == []
+    found = [read(pod, f"net/ipv4/conf/net1-1/{name}") for name in ("rp_filter", "arp_ignore")]
+    assert found == ["2", arp]
+    assert len(rules(ground, pod)) == 4
+    assert remove_links(pod, GROUP, plan.rules) == 2
+    assert rules(ground, pod) == []
+
+
 MUTILATIONS = {
     "rule": ("ip rule del from 10.0.0.8 lookup 1101", "rule from 10.0.0.8/32 lookup 1101 with priority 32765"),
     "rule to elsewhere": (
@@ -147,6 +173,7 @@ MUTILATIONS = {
 }
 
 
+@macvlan
 @pytest.mark.parametrize("name", MUTILATIONS)
 def test_each_mutilation_is_named_and_nothing_else(ground: Any, name: str):
     """CHECK says in one sentence which rule, table or setting is not as recorded."""
@@ -158,6 +185,7 @@ def test_each_mutilation_is_named_and_nothing_else(ground: Any, name: str):
     assert words in found
 
 
+@macvlan
 def test_rows_without_settings_ask_for_none(ground: Any):
     """A plan of an older daemon, without settings and rules, agrees with a pod that has or lacks them."""
     plan, pod = plan_of(ground), ground.namespace("pod")
