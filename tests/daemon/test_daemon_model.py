@@ -24,7 +24,7 @@ from multinic_daemon.gate import Gate
 from multinic_daemon.journal import Record
 from multinic_daemon.pools import join_pools
 from multinic_daemon.recovery import recover
-from multinic_daemon.testing import NODE, Rig, links, pool_object, refuse
+from multinic_daemon.testing import NODE, Rig, links, pool_object, refuse, run_in_place
 from multinic_daemon.testing.reference import Full, PoolModel, Taken, give, take_back
 from trio.testing import MockClock
 
@@ -98,12 +98,6 @@ class Attachment:
     @property
     def network(self) -> str:
         return str(self.config[0])
-
-
-async def run_in_place(_worker: Held, talk: Any) -> Any:
-    """Takes the place of ``Held.run``: no thread, so that a clock that jumps cannot overtake a talk with the kernel."""
-    await trio.lowlevel.cancel_shielded_checkpoint()
-    return talk()
 
 
 class ModelRig(Rig):

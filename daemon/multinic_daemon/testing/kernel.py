@@ -12,13 +12,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import trio
 
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
 from multinic_core.plan import AddAddress, AddRule, CreateLink, Plan
 from multinic_daemon import crashpoints
 from multinic_daemon.codec import decode_plan, encode_plan
+from multinic_daemon.engine.lanes import Held
 from multinic_daemon.kernel import Sandbox, SandboxLink
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +175,9 @@ def refuse(step: str) -> Callable[[str], None]:
             raise KernelError(f"fake kernel: {step}", errno.EBUSY)
 
     return check
+
+
+async def run_in_place(_worker: Held, talk: Callable[[], T]) -> T:
+    """Takes the place of ``Held.run``: no thread, so that a clock that jumps cannot overtake a talk with the kernel."""
+    await trio.lowlevel.cancel_shielded_checkpoint()
+    return talk()
