@@ -7,7 +7,7 @@ JSON: snake_case in Python, camelCase at the edge through aliases. ``to_json`` l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -115,8 +115,6 @@ class Resource(Generic[M]):
     namespaced: bool
     short_names: tuple[str, ...] = ()
     columns: tuple[PrinterColumn, ...] = ()
-
-    CORE: ClassVar[str] = ""
 
     @property
     def api_version(self) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
-
 from multinic_core.model.base import KubeObject, Resource
 
 KEPT = ("description", "type", "format", "pattern", "enum", "minimum", "maximum", "minLength", "maxLength")
@@ -50,7 +48,7 @@ def _one_paragraph(text: str) -> str:
 
 
 def _schema(model: type[KubeObject]) -> dict[str, Any]:
-    whole = model.model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema, mode="validation")
+    whole = model.model_json_schema(by_alias=True, mode="validation")
     definitions = whole.get("$defs", {})
     parts = {name: structural(part, definitions) for name, part in whole["properties"].items()}
     parts.setdefault("status", dict(FREE_FORM))
