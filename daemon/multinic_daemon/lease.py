@@ -1,12 +1,14 @@
 """This node's Lease: says that the daemon lives, and carries its report to the operator.
 
-Renewed every ``RENEW_SECONDS`` and written at once when the report changes. Only the operator watches it, so a write
-costs one delivery however many nodes there are.
+Renewed every ``RENEW_SECONDS`` on average, never in step with other nodes, and earlier when the report changes: within
+the time that the cluster's size allows, so that a cause that all nodes have in common is no burst of writes. Only the
+operator watches it, so a write costs one delivery however many nodes there are.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.1
 """Changes of the report within this time of the first go out together."""
+JITTER = 0.2
+"""Each renewal comes up to this part of ``RENEW_SECONDS`` earlier or later."""
 RETRY_SECONDS = 0.5
 """Pause after a write that failed, doubled up to ``RENEW_SECONDS`` while it goes on failing."""
 FIELD_MANAGER = "multinic-daemon"
@@ -47,9 +51,14 @@ async def serve_lease(
     *,
     namespace: str = SYSTEM_NAMESPACE,
     now: Callable[[], datetime] = utc_now,
+    chance: Callable[[], float] = random.random,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Keep the Lease of this node; never returns. ``started()`` is called at once."""
+    """Keep the Lease of this node; never returns. ``started()`` is called at once.
+
+    Args:
+        chance: a new number from 0 to 1 at each call, by which this node differs from the others.
+    """
     task_status.started()
     acquired = now()
     owners: list[dict[str, Any]] = []
@@ -76,9 +85,9 @@ async def serve_lease(
         if pause != RETRY_SECONDS:
             log.info("Lease renewed again", extra={"node": node})
             pause = RETRY_SECONDS
-        with trio.move_on_after(RENEW_SECONDS):
+        with trio.move_on_after(RENEW_SECONDS * (1 + JITTER * (2 * chance() - 1))):
             await changed.wait()
-            await trio.sleep(SETTLE_SECONDS)
+            await trio.sleep(SETTLE_SECONDS + chance() * reporter.spread_seconds)
 
 
 async def _find_owner(kubernetes: Kubernetes, node: str) -> list[dict[str, Any]]:
