@@ -115,6 +115,8 @@ class Resource(Generic[M]):
     namespaced: bool
     short_names: tuple[str, ...] = ()
     columns: tuple[PrinterColumn, ...] = ()
+    name_length: int | None = None
+    """Most characters of a name, when fewer than Kubernetes allows: pools carry a network's in a label value."""
 
     @property
     def api_version(self) -> str:

@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from multinic_core.model.base import KubeObject, Resource
+from multinic_core.model.rules import KEYWORD
 
-KEPT = ("description", "type", "format", "pattern", "enum", "minimum", "maximum", "minLength", "maxLength")
-"""Keywords of JSON schema that mean the same in a structural schema."""
+KEPT = (
+    *("description", "type", "format", "pattern", "enum", "minimum", "maximum", "minLength", "maxLength"),
+    *("minItems", "maxItems", "maxProperties", KEYWORD),
+)
+"""Keywords that mean the same in a structural schema."""
 FREE_FORM = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -47,9 +51,10 @@ def _one_paragraph(text: str) -> str:
     return " ".join(text.split())
 
 
-def _schema(model: type[KubeObject]) -> dict[str, Any]:
+def _schema(resource: Resource[Any]) -> dict[str, Any]:
+    model: type[KubeObject] = resource.model
     whole = model.model_json_schema(by_alias=True, mode="validation")
-    definitions = whole.get("$defs", {})
+    definitions, length = whole.get("$defs", {}), resource.name_length
     parts = {name: structural(part, definitions) for name, part in whole["properties"].items()}
     parts.setdefault("status", dict(FREE_FORM))
     return {
@@ -58,7 +63,8 @@ def _schema(model: type[KubeObject]) -> dict[str, Any]:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object"}
+            | ({"properties": {"name": {"type": "string", "maxLength": length}}} if length else {}),
             "spec": parts["spec"],
             "status": parts["status"],
         },
@@ -89,7 +95,7 @@ def crd(resource: Resource[Any]) -> dict[str, Any]:
                     "name": resource.version,
                     "served": True,
                     "storage": True,
-                    "schema": {"openAPIV3Schema": _schema(resource.model)},
+                    "schema": {"openAPIV3Schema": _schema(resource)},
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
                         {"name": column.name, "type": column.type, "jsonPath": column.json_path}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from multinic_core.errors import ConfigError
+from multinic_core.model import rules
 from multinic_core.model.base import (
     GROUP,
     VERSION,
@@ -20,14 +21,18 @@ from multinic_core.model.base import (
 
 MULTI_NIC_IPAM = "multi-nic-ipam"
 """``ipam.type`` of the built-in IPAM, which gives one address per NIC out of computed pools."""
-CIDR_PATTERN = r"[0-9a-fA-F.:]+/[0-9]{1,3}"
-"""Loose: tells a network from a name; the arithmetic is checked where the blocks are computed."""
+CIDR_PATTERN = r"[0-9a-fA-F.:]+/(0|[1-9][0-9]{0,2})"
+"""Loose: tells a network from a name; what it means is checked by rules and where the blocks are computed."""
+NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+"""Of plugins, strategies and executables: never a path."""
 
 
 class Dns(JsonModel):
     """DNS settings in the CNI shape; accepted and passed on."""
 
-    nameservers: list[str] | None = None
+    nameservers: (
+        list[Annotated[str, Field(json_schema_extra=rules.checked(*rules.NAMESERVER_RULES, maxLength=64))]] | None
+    ) = Field(default=None, json_schema_extra=rules.checked(maxItems=16))
     domain: str | None = None
     search: list[str] | None = None
     options: list[str] | None = None
@@ -36,41 +41,72 @@ class Dns(JsonModel):
 class PluginSpec(JsonModel):
     """The CNI main plugin that makes the pod's links, and its arguments."""
 
-    cni_version: str
-    """CNI version given to delegates."""
-    type: str = Field(min_length=1)
+    cni_version: str = Field(
+        json_schema_extra=rules.checked(pattern=r"^(0\.[1-4]|1\.[0-9]{1,2})\.[0-9]{1,2}$", maxLength=16)
+    )
+    """CNI version given to delegates, such as ``0.3.0`` or ``1.1.0``."""
+    type: str = Field(min_length=1, json_schema_extra=rules.checked(pattern=NAME_PATTERN, maxLength=63))
     """Name of a main plugin, such as ``ipvlan`` or ``macvlan``."""
     capabilities: dict[str, bool] | None = None
     """CNI capabilities; accepted, without effect."""
     dns: Dns | None = None
-    args: dict[str, str] | None = None
+    args: dict[str, str] | None = Field(default=None, json_schema_extra=rules.checked(maxProperties=64))
     """Arguments of the main plugin; all values are strings."""
 
 
 class AttachPolicy(JsonModel):
     """How the NICs of a pod are chosen."""
 
-    strategy: str = Field(min_length=1)
+    strategy: str = Field(min_length=1, json_schema_extra=rules.checked(pattern=NAME_PATTERN, maxLength=63))
     """Name of an attachment strategy: ``none``, ``devClass``, ``topology``, ``costOpt``, ``perfOpt`` or a plugin's."""
     target: str | None = Field(default=None, pattern=r"^[0-9]+(\.[0-9]+)?\s*([GMK]bps|[GMK]bit/s)$")
     """Bandwidth wanted, such as ``10Gbps``."""
 
 
 class MultiNicNetworkSpec(JsonModel):
-    subnet: str | None = Field(default=None, pattern=f"^({CIDR_PATTERN}(\\s*,\\s*{CIDR_PATTERN})?)?$")
-    """Pod subnet of the whole network in CIDR form; two, separated by a comma, for dual stack.
+    model_config = ConfigDict(json_schema_extra=rules.checked(*rules.SPEC_RULES))
+
+    subnet: str | None = Field(
+        default=None,
+        pattern=f"^({CIDR_PATTERN}(\\s*,\\s*{CIDR_PATTERN})?)?$",
+        json_schema_extra=rules.checked(*rules.SUBNET_RULES, maxLength=2 * rules.NETWORK_LENGTH),
+    )
+    """Pod subnet of the whole network in CIDR form.
 
     Empty: the NICs' own subnets.
     """
-    master_nets: list[Annotated[str, Field(pattern=f"^{CIDR_PATTERN}$")]] | None = None
+    master_nets: (
+        list[
+            Annotated[
+                str,
+                Field(
+                    pattern=f"^{CIDR_PATTERN}$",
+                    json_schema_extra=rules.checked(*rules.NETWORK_RULES, maxLength=rules.NETWORK_LENGTH),
+                ),
+            ]
+        ]
+        | None
+    ) = Field(default=None, json_schema_extra=rules.checked(*rules.MASTER_NETS_RULES, maxItems=rules.NETWORKS))
     """Networks of the NICs that form the pool, in the order of their interface indexes; empty: all discovered."""
-    ipam: str
+    ipam: str = Field(json_schema_extra=rules.checked(*rules.IPAM_RULES, maxLength=rules.TEXT_LENGTH))
     """IPAM block of the netconf, as JSON text."""
     multi_nic_ipam: bool | None = Field(default=None, alias="multiNICIPAM")
     """True: the IPAM gives one address per NIC in one call. False: it is called once per NIC."""
     plugin: PluginSpec
     attach_policy: AttachPolicy | None = None
-    namespaces: list[str] | None = None
+    namespaces: (
+        list[
+            Annotated[
+                str,
+                Field(
+                    json_schema_extra=rules.checked(
+                        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", minLength=1, maxLength=63
+                    )
+                ),
+            ]
+        ]
+        | None
+    ) = None
     """Namespaces that get a NetworkAttachmentDefinition; empty: all."""
 
 
@@ -107,7 +143,7 @@ class MultiNicNetworkStatus(JsonModel):
     last_sync_time: str | None = None
     """RFC 3339 time of the last status write."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Ready, Discovered, Configured, RoutesReady."""
+    """Ready, Discovered, Configured, RoutesReady, CapacityLow."""
 
 
 class MultiNicNetwork(KubeObject):
@@ -193,6 +229,7 @@ NETWORKS = Resource(
     plural="multinicnetworks",
     namespaced=False,
     short_names=("mnn",),
+    name_length=63,
     columns=(
         PrinterColumn("Subnet", "string", ".spec.subnet"),
         PrinterColumn("Plugin", "string", ".spec.plugin.type"),
