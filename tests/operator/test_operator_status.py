@@ -120,7 +120,7 @@ async def test_a_restarted_operator_does_not_take_an_old_lease_for_life(cluster:
     two_nodes(cluster)
     cluster.network(ipam=L2)
     await cluster.renew("node-1")
-    await cluster.quiet(60)
+    await cluster.quiet(120)
     await cluster.renew("node-2")
     await cluster.settle()
     assert (await cluster.status()).discovery.exist_daemon == 1
