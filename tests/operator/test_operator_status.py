@@ -260,7 +260,7 @@ async def test_a_status_is_written_once_though_the_watch_lags(cluster: Any, auto
 async def test_an_old_lease_is_silent_at_first_sight(cluster: Any, autojump_clock: Any) -> None:
     """A daemon is not called alive for even a moment on the word of a Lease that has run out."""
     await cluster.renew("node-1")
-    await cluster.quiet(60)
+    await cluster.quiet(120)
     await cluster.renew("node-2")
     operator = cluster.operator()
     for lease in operator.world.leases.list():
