@@ -11,16 +11,16 @@ All functions block and are called through ``trio.to_thread``. Namespaces are gi
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
-from multinic_core.plan import MAIN_TABLE, AddRule, CreateLink, Plan, SetSysctl
+from multinic_core.plan import AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, Step
 from multinic_daemon import crashpoints
 from multinic_daemon.compare import Observed, compare
 from multinic_daemon.hostroutes import PROTOCOL
-from multinic_daemon.netlink import Conversation, Link, NetnsFile, Refusal, Request, Route, open_netns
+from multinic_daemon.netlink import Conversation, NetnsFile, Request, Route, open_netns
 from multinic_daemon.netlink import requests as rq
 from multinic_daemon.netlink.observed import (
     read_addresses,
@@ -30,35 +30,12 @@ from multinic_daemon.netlink.observed import (
     read_rules,
     read_settings,
 )
+from multinic_daemon.podlinks import AppliedLink, Made, TakenError, check_free, explained, make_numbered, make_read
 from multinic_daemon.survey import remove_foreign as remove_foreign
 from multinic_daemon.survey import survey as survey
 
-_WAY_OUT: Mapping[int, str] = {
-    errno.EBUSY: "ipvlan and macvlan links cannot share a NIC, and a passthru link shares it with nobody:"
-    " use one kind per NIC or another NIC",
-    errno.ENODEV: "the NIC is gone from the node: wait for it to return or choose another",
-    errno.EOPNOTSUPP: "load the kernel module of this kind of link on the node, or use another main plugin",
-    errno.EPERM: "run the daemon as root with CAP_NET_ADMIN",
-    errno.EINVAL: "the kernel accepts no such combination of settings: check mode, flags and mtu of the network",
-    errno.ERANGE: "check the mtu of the network against that of the NIC",
-    errno.EADDRINUSE: "another link on the same NIC has this address: release it or choose another",
-    errno.ENETUNREACH: "a route's gateway must lie in the network of one of the link's addresses",
-    errno.EACCES: "enable IPv6 in the pod (net.ipv6.conf.all.disable_ipv6=0) or use IPv4 only",
-}
 _NO_RULE = frozenset({errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP})
 """Deleting a rule says so when it is gone, or was never possible."""
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedLink:
-    """One pod link as the kernel made it."""
-
-    ifname: str
-    ifindex: int
-    """Inside the pod."""
-    mac_address: str
-    mtu: int
-    """Bytes."""
 
 
 def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = None) -> tuple[AppliedLink, ...]:
@@ -79,26 +56,38 @@ def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = N
     """
     if group <= 0:
         raise ValueError(f"link group {group} is not above 0, the group of every other link")
-    with ExitStack() as stack:
-        pod_file = stack.enter_context(open_netns(netns))
-        pod = stack.enter_context(Conversation(pod_file))
-        _check_free(plan, netns, group, read_links(pod))
+    with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
+        attempt = partial(_attempt, plan, pod, pod_file, group, node_netns)
         try:
-            with open_netns(node_netns) as node_file, Conversation(node_file if node_netns else None) as node:
-                renames = _create_links(node, plan, pod_file, group)
-            crashpoints.reached("apply.created")
-            made = {renames.get(link.ifname, link.ifname): link for link in read_links(pod) if link.group == group}
-            _configure(pod, plan, made, renames)
-        except BaseException as error:
-            try:
-                _remove_group(pod, group, plan.rules)
-            except KernelError as failed:
-                error.add_note(f"links of group {group} may be left in {netns!r}: {failed}")
-            raise
-    return tuple(
-        AppliedLink(step.ifname, made[step.ifname].ifindex, made[step.ifname].mac_address, made[step.ifname].mtu)
-        for step in plan.links
-    )
+            return attempt(make_numbered)
+        except TakenError:
+            check_free(plan.links, netns, group, read_links(pod))
+        return attempt(make_read)
+
+
+def _attempt(
+    plan: Plan,
+    pod: Conversation,
+    pod_file: NetnsFile,
+    group: int,
+    node_netns: str | None,
+    make: Callable[[Conversation, Conversation, Sequence[CreateLink], NetnsFile, int], Made],
+) -> tuple[AppliedLink, ...]:
+    try:
+        with ExitStack() as stack:
+            node_file = stack.enter_context(open_netns(node_netns)) if node_netns else None
+            made = make(stack.enter_context(Conversation(node_file)), pod, plan.links, pod_file, group)
+        crashpoints.reached("apply.created")
+        _configure(pod, plan, made)
+    except TakenError:
+        raise  # of which nothing is left
+    except BaseException as error:
+        try:
+            _remove_group(pod, group, plan.rules)
+        except KernelError as failed:
+            error.add_note(f"links of group {group} may be left: {failed}")
+        raise
+    return made.links
 
 
 def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
@@ -156,113 +145,55 @@ def observe(netns: str) -> Observed:
         )
 
 
-def _check_free(plan: Plan, netns: str, group: int, links: Sequence[Link]) -> None:
-    """Refuse before anything is made; the kernel's own refusal would name no interface."""
-    taken = {link.ifname for link in links}
-    problems = [
-        f"interface {step.ifname!r} exists in the pod already, expected a free name"
-        for step in plan.links
-        if step.ifname in taken
-    ]
-    if problems:
-        raise ConfigError(*problems)
-    if grouped := [link.ifname for link in links if link.group == group]:
-        raise KernelError(f"link group {group} is in use in {netns!r} by {grouped}", errno.EEXIST)
-
-
-def _create_links(node: Conversation, plan: Plan, pod: NetnsFile, group: int) -> dict[str, str]:
-    """Make the links, down and without addresses.
-
-    Returns:
-        Temporary name to the name wanted, for links that are still to be renamed.
-    """
-    steps = plan.links
-    asked = [_create(step, step.ifname, pod, group) for step in steps]
-    answers = node.ask(asked)
-    # before Linux 6.15 the name must be free on the node as well, though the link is made elsewhere
-    renames = {
-        f"mn{group:x}.{position}": step.ifname
-        for position, (step, refusal) in enumerate(zip(steps, answers, strict=True))
-        if refusal is not None and refusal.errno == errno.EEXIST
-    }
-    if renames:
-        by_name = {step.ifname: step for step in steps}
-        again = [_create(by_name[wanted], temporary, pod, group) for temporary, wanted in renames.items()]
-        second = iter(node.ask(again))
-        answers = [next(second) if a is not None and a.errno == errno.EEXIST else a for a in answers]
-    _raise_first(asked, answers)
-    return renames
-
-
-def _create(step: CreateLink, ifname: str, pod: NetnsFile, group: int) -> Request:
-    return rq.create_link(
-        ifname,
-        step.link_kind,
-        step.parent_ifindex,
-        pod,
-        group,
-        mtu=step.mtu,
-        mac_address=step.mac_address,
-        attributes=step.attributes,
-        subject=f"{step.link_kind} link {step.ifname!r} on NIC {step.parent!r}",
-    )
-
-
-def _configure(pod: Conversation, plan: Plan, made: Mapping[str, Link], renames: Mapping[str, str]) -> None:
+def _configure(pod: Conversation, plan: Plan, made: Made) -> None:
     """Addresses, then up with settings, then routes and rules: a link announces its addresses when it comes up."""
-    parents = {step.ifname: step.parent for step in plan.links}
-    missing = [step.ifname for step in plan.steps if not isinstance(step, AddRule) and step.ifname not in made]
+    indexes = {link.ifname: link.ifindex for link in made.links}
+    missing = [step.ifname for step in plan.steps if not isinstance(step, AddRule) and step.ifname not in indexes]
     if missing:
         raise ConfigError(
             f"plan: {missing[0]!r} has an address, a setting or a route, but no link of this attachment has that name"
         )
     settings = _settings(plan.sysctls)
-
-    def on(ifname: str) -> str:
-        return f"link {ifname!r} on NIC {parents[ifname]!r}"
-
-    asked = [
-        rq.add_address(made[step.ifname].ifindex, step.address, f"address {step.address} of {on(step.ifname)}")
-        for step in plan.addresses
-    ]
-    renamed = set(renames.values())
-    asked += [
-        rq.set_up(
-            made[step.ifname].ifindex,
-            ifname=step.ifname if step.ifname in renamed else "",
-            settings=settings.get(step.ifname, {}),
-            subject=f"setting up {on(step.ifname)}",
-        )
-        for step in plan.links
-    ]
-    asked += [
-        rq.add_route(
-            step.dst,
-            made[step.ifname].ifindex,
-            step.gateway,
-            f"route {step.dst} via {step.gateway} of {on(step.ifname)}",
-            table=step.table,
-            protocol=rq.RTPROT_BOOT if step.table == MAIN_TABLE else PROTOCOL,
-        )
-        for step in plan.routes
-    ]
-    asked += [
-        rq.add_rule(step.src, step.table, step.priority, PROTOCOL, f"rule from {step.src} lookup {step.table}")
-        for step in plan.rules
-    ]
+    steps: list[Step] = [*plan.addresses, *plan.links, *plan.routes, *plan.rules]
+    asked = [_request(step, indexes, made.misnamed, settings) for step in steps]
     answers = pod.ask(asked)
-    # a rule that is there already is just the one wanted
-    fine = [
-        request.type == rq.RTM_NEWRULE and a is not None and a.errno == errno.EEXIST
-        for request, a in zip(asked, answers, strict=True)
-    ]
-    _raise_first(asked, [None if ok else a for ok, a in zip(fine, answers, strict=True)])
+    for step, refusal in zip(steps, answers, strict=True):
+        # a rule that is there already is just the one wanted
+        if refusal is not None and not (isinstance(step, AddRule) and refusal.errno == errno.EEXIST):
+            raise explained(refusal, _subject(step, plan))
 
 
-def _raise_first(asked: Sequence[Request], answers: Sequence[Refusal | None]) -> None:
-    for request, refusal in zip(asked, answers, strict=True):
-        if refusal is not None:
-            raise refusal.error(request.subject, _WAY_OUT.get(refusal.errno, ""))
+def _request(
+    step: Step, indexes: Mapping[str, int], misnamed: Collection[str], settings: Mapping[str, Mapping[str, int]]
+) -> Request:
+    """What brings one step about, without a subject: nearly all are done without being named."""
+    match step:
+        case AddAddress():
+            return rq.add_address(indexes[step.ifname], step.address, "")
+        case CreateLink():
+            ifname = step.ifname if step.ifname in misnamed else ""
+            own = settings.get(step.ifname, {})
+            return rq.set_up(indexes[step.ifname], ifname=ifname, settings=own, subject="")
+        case AddRoute():
+            # the protocol is what a daemon without a journal knows our routes by
+            return rq.add_route(step.dst, indexes[step.ifname], step.gateway, "", table=step.table, protocol=PROTOCOL)
+        case AddRule():
+            return rq.add_rule(step.src, step.table, step.priority, PROTOCOL, "")
+    raise AssertionError(f"no step of its own: {step!r}")
+
+
+def _subject(step: Step, plan: Plan) -> str:
+    """What a refused step is about."""
+    if isinstance(step, AddRule):
+        return f"rule from {step.src} lookup {step.table}"
+    parent = next(link.parent for link in plan.links if link.ifname == step.ifname)
+    on = f"link {step.ifname!r} on NIC {parent!r}"
+    match step:
+        case AddAddress():
+            return f"address {step.address} of {on}"
+        case AddRoute():
+            return f"route {step.dst} via {step.gateway} of {on}"
+    return f"setting up {on}"
 
 
 def _settings(sysctls: Sequence[SetSysctl]) -> dict[str, dict[str, int]]:

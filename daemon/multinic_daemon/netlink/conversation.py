@@ -1,8 +1,9 @@
 """Requests out in one piece, answers back one by one: a blocking talk with the kernel over one socket.
 
-The kernel works through a ``sendmsg`` of many messages in order, goes on after one that it refuses, and queues an
-acknowledgement for each. They are told apart by sequence number. A talk is cut into pieces small enough for all
-acknowledgements of a piece to fit the receive buffer, so that none is lost; a dump the kernel paces itself.
+The kernel works through a ``sendmsg`` of many messages in order, goes on after one that it refuses, and answers each
+refused one and each that asks for it. Only the last asks: when its answer is there, whatever has none was done. Answers
+are told apart by sequence number. A talk is cut into pieces small enough for all refusals of a piece to fit the
+receive buffer, so that none is lost; a dump the kernel paces itself. Source: linux/net/netlink, netlink_rcv_skb.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
 
 _PIECE = 100
-"""Requests in one sendmsg: each acknowledgement takes under 1 KiB of the 208 KiB that a receive buffer has at least."""
+"""Requests in one sendmsg: each refusal takes under 1 KiB of the 208 KiB that a receive buffer has at least."""
 _DATAGRAM = 1 << 16
 """Bytes read at once; the kernel sends at most 32 KiB of a dump in one datagram."""
 _DUMP_ATTEMPTS = 20
@@ -144,13 +145,12 @@ class Conversation:
     def _ask_piece(self, requests: Sequence[Request]) -> list[Refusal | None]:
         first = self._send(requests)
         answers: list[Refusal | None] = [None] * len(requests)
-        missing = len(requests)
+        last = len(requests) - 1
         for message in self._receive():
             position = message.sequence - first
-            if message.type == wire.NLMSG_ERROR and 0 <= position < len(requests):
+            if message.type == wire.NLMSG_ERROR and 0 <= position <= last:
                 answers[position] = _refusal(message)
-                missing -= 1
-                if not missing:
+                if position == last:
                     break
         return answers
 
@@ -173,13 +173,15 @@ class Conversation:
         return found if whole else None
 
     def _send(self, requests: Sequence[Request], *, acknowledge: bool = True) -> int:
-        """Send and give the sequence number of the first request."""
+        """Send and give the sequence number of the first request; ``acknowledge`` the last one, or none."""
         first = self._sequence + 1
-        extra = wire.NLM_F_REQUEST | (wire.NLM_F_ACK if acknowledge else 0)
-        data = b"".join(
-            wire.message(request.type, request.flags | extra, sequence, request.body)
-            for sequence, request in enumerate(requests, first)
-        )
+        unanswered = [
+            wire.message(request.type, request.flags | wire.NLM_F_REQUEST, sequence, request.body)
+            for sequence, request in enumerate(requests[:-1], first)
+        ]
+        last, extra = requests[-1], wire.NLM_F_REQUEST | (wire.NLM_F_ACK if acknowledge else 0)
+        answered = wire.message(last.type, last.flags | extra, first + len(requests) - 1, last.body)
+        data = b"".join((*unanswered, answered))
         self._sequence += len(requests)
         try:
             self._socket.send(data)

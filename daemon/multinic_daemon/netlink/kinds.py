@@ -25,6 +25,16 @@ _BYTE_ORDER = sys.byteorder
 _SIZES = {"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8}
 
 
+_PASSTHRU = 8
+"""A macvlan mode. Source: linux/if_link.h, MACVLAN_MODE_PASSTHRU."""
+
+
+def takes_mac_address(link_kind: str, attributes: Mapping[str, int]) -> bool:
+    """Whether a link of this kind, one that our plugins make, keeps a MAC address that it is made with."""
+    # ipvlan, vlan and a passthru link have that of their parent
+    return link_kind == "macvlan" and attributes.get("IFLA_MACVLAN_MODE") != _PASSTHRU
+
+
 @cache
 def attribute_table(link_kind: str) -> Mapping[str, tuple[int, int]]:
     """Attribute name to (number, bytes) of the whole-number attributes of a kind; empty for an unknown kind."""

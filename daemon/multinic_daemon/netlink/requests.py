@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from types import MappingProxyType
 
@@ -94,12 +95,16 @@ def create_link(
     netns: NetnsFile,
     group: int,
     *,
+    ifindex: int = 0,
     mtu: int = 0,
     mac_address: str = "",
     attributes: Mapping[str, int],
     subject: str,
 ) -> Request:
     """Make a link straight inside another namespace, on a parent in that of the conversation.
+
+    Args:
+        ifindex: that the link shall have there; 0 leaves it to the kernel.
 
     Raises:
         ConfigError: an attribute that the kind does not have.
@@ -108,7 +113,7 @@ def create_link(
     if attributes:
         info += wire.attribute(IFLA_INFO_DATA, encode_attributes(link_kind, attributes))
     body = [
-        IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0),
+        IFINFO.pack(AF_UNSPEC, 0, ifindex, 0, 0),
         wire.attribute_text(IFLA_IFNAME, ifname),
         wire.attribute_u32(IFLA_LINK, parent_ifindex),
         wire.attribute_u32(IFLA_NET_NS_FD, netns),
@@ -132,10 +137,15 @@ def set_up(
         body += wire.attribute_text(IFLA_IFNAME, ifname)
     if settings:
         # spares opening the files below /proc/sys from inside the pod, which a container may not write to either
-        values = b"".join(wire.attribute_u32(IPV4_CONF[name], value) for name, value in settings.items())
-        family = wire.attribute(AF_INET, wire.attribute(IFLA_INET_CONF, values))
-        body += wire.attribute(IFLA_AF_SPEC, family)
+        body += _encode_settings(tuple(settings.items()))
     return Request(RTM_NEWLINK, 0, body, subject)
+
+
+@lru_cache(maxsize=64)
+def _encode_settings(settings: tuple[tuple[str, int], ...]) -> bytes:
+    """Kept, as all links of all pods have the same few."""
+    values = b"".join(wire.attribute_u32(IPV4_CONF[name], value) for name, value in settings)
+    return wire.attribute(IFLA_AF_SPEC, wire.attribute(AF_INET, wire.attribute(IFLA_INET_CONF, values)))
 
 
 def delete_link(ifindex: int, subject: str) -> Request:

@@ -55,17 +55,15 @@ def request(subject: str = "thing") -> Request:
 
 
 def test_each_refusal_belongs_to_its_request(kernel: Kernel):
-    """Errors are matched by sequence number, with the kernel's own words or else the system's."""
-    kernel.acknowledge(1)
-    kernel.acknowledge(3, errno.EEXIST)
+    """Refusals are matched by sequence number, with the kernel's own words or else the system's; no word means done."""
     kernel.acknowledge(2, errno.EINVAL, "Invalid mode")
+    kernel.acknowledge(3, errno.EEXIST)
     answers = kernel.conversation.ask([request() for _ in range(3)])
     assert answers == [None, (errno.EINVAL, "Invalid mode"), (errno.EEXIST, "File exists")]
 
 
 def test_do_raises_for_the_first_refused_request(kernel: Kernel):
     """The error carries subject, explanation and number."""
-    kernel.acknowledge(1)
     kernel.acknowledge(2, errno.EBUSY, "Device is in use")
     with pytest.raises(KernelError, match="second: Device is in use: EBUSY") as caught:
         kernel.conversation.do([request("first"), request("second")])
@@ -73,13 +71,21 @@ def test_do_raises_for_the_first_refused_request(kernel: Kernel):
 
 
 def test_all_requests_of_a_piece_leave_in_one_datagram(kernel: Kernel):
-    """What costs is the conversation, so there is one send for many requests."""
-    for sequence in range(1, 6):
-        kernel.acknowledge(sequence)
+    """What costs is the conversation, so there is one send for many requests, and one answer when all are done."""
+    kernel.acknowledge(5)
     kernel.conversation.ask([request() for _ in range(5)])
     sent = list(wire.messages(kernel.socket.recv(65536)))
     assert [message.sequence for message in sent] == [1, 2, 3, 4, 5]
-    assert all(message.flags & wire.NLM_F_ACK for message in sent)
+    assert [bool(message.flags & wire.NLM_F_ACK) for message in sent] == [False] * 4 + [True]
+
+
+def test_an_answer_that_is_late_is_nobodys(kernel: Kernel):
+    """What an earlier talk did not wait for is not taken for the answer to this one."""
+    kernel.acknowledge(2)
+    kernel.conversation.ask([request(), request()])
+    kernel.acknowledge(1, errno.EBUSY)
+    kernel.acknowledge(4)
+    assert kernel.conversation.ask([request(), request()]) == [None, None]
 
 
 def test_a_dump_of_several_parts_is_one_list(kernel: Kernel):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from multinic_daemon.apply import apply_plan, differences, observe, remove_links
+from multinic_daemon.podlinks import FIRST_INDEX, MOST_LINKS
 
 from multinic_core import AddAddress, AddRoute, ConfigError, CreateLink, KernelError, Plan
 from multinic_core.errors import ContainerGoneError
@@ -110,6 +111,60 @@ def test_a_taken_name_is_named_and_nothing_is_made(ground: Any):
     with pytest.raises(ConfigError, match="'net1-1'"):
         apply_plan(plan, pod, GROUP, node_netns=ground.node)
     assert ground.names(pod) == {"net1-1", "other"}
+
+
+@macvlan
+def test_a_taken_index_is_no_obstacle(ground: Any):
+    """A link of the pod that has the index meant for one of ours stays, and ours get others."""
+    plan, pod = macvlan_plan(ground, 3), ground.namespace("pod")
+    wanted = FIRST_INDEX + GROUP % 65536 * MOST_LINKS + 1
+    ground.ip(pod, "link", "add", "other", "index", str(wanted), "type", "veth", "peer", "name", "another")
+    made = apply_plan(plan, pod, GROUP, node_netns=ground.node)
+    assert [ground.link(pod, link.ifname)["ifindex"] for link in made] == [link.ifindex for link in made]
+    assert ground.names(pod) == {"net1-0", "net1-1", "net1-2", "other", "another"}
+    assert ground.link(pod, "other")["ifindex"] == wanted
+    assert differences(plan, pod, node_netns=ground.node) == []
+
+
+@macvlan
+def test_an_index_of_the_node_is_no_obstacle(ground: Any):
+    """Kernels before 6.15 look for the index on the node, where it may be taken."""
+    plan, pod = macvlan_plan(ground), ground.namespace("pod")
+    wanted = FIRST_INDEX + GROUP % 65536 * MOST_LINKS
+    ground.ip(ground.node, "link", "add", "other", "index", str(wanted), "type", "veth", "peer", "name", "another")
+    made = apply_plan(plan, pod, GROUP, node_netns=ground.node)
+    assert [ground.link(pod, link.ifname)["ifindex"] for link in made] == [link.ifindex for link in made]
+    assert differences(plan, pod, node_netns=ground.node) == []
+
+
+@macvlan
+def test_more_links_than_have_indexes_of_their_own_are_made_too(ground: Any):
+    """Those of a very wide attachment are the kernel's to number."""
+    pod, ifindex = ground.namespace("pod"), ground.nic("eth1")
+    names = [f"net1-{number}" for number in range(MOST_LINKS + 1)]
+    plan = Plan(tuple(CreateLink(name, "macvlan", "eth1", ifindex, 1500, MACVLAN_BRIDGE) for name in names))
+    made = apply_plan(plan, pod, GROUP, node_netns=ground.node)
+    assert [link.ifname for link in made] == names
+    assert differences(plan, pod, node_netns=ground.node) == []
+
+
+@macvlan
+def test_a_link_of_the_kernels_mtu_is_answered_with_it(ground: Any):
+    """What the plan leaves to the kernel is read from it."""
+    pod = ground.namespace("pod")
+    plan = Plan((CreateLink("net1-0", "macvlan", "eth1", ground.nic("eth1"), 0, MACVLAN_BRIDGE),))
+    (made,) = apply_plan(plan, pod, GROUP, node_netns=ground.node)
+    shown = ground.link(pod, "net1-0")
+    assert (made.mtu, made.mac_address) == (shown["mtu"], shown["address"])
+
+
+@macvlan
+def test_a_passthru_link_is_answered_with_its_parents_mac_address(ground: Any):
+    """It has none of its own."""
+    pod = ground.namespace("pod")
+    plan = Plan((CreateLink("net1-0", "macvlan", "eth1", ground.nic("eth1"), 1500, {"IFLA_MACVLAN_MODE": 8}),))
+    (made,) = apply_plan(plan, pod, GROUP, node_netns=ground.node)
+    assert made.mac_address == ground.link(ground.node, "eth1")["address"] == ground.link(pod, "net1-0")["address"]
 
 
 @macvlan
