@@ -53,6 +53,20 @@ def usable_indexes(network: IPNetwork) -> range:
     return range(1, size - 1) if size > 2 else range(size)
 
 
+def interface_block(
+    subnet: IPNetwork | None, interface_bits: int, network: IPNetwork, interface_index: int
+) -> IPNetwork:
+    """The interface block of the NIC network ``network``, which has this index.
+
+    Args:
+        subnet: what is cut; None: the NIC network itself is the block.
+
+    Raises:
+        ValueError: the index is not within the blocks.
+    """
+    return network if subnet is None else block(subnet, interface_bits, interface_index)
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """A network's subnet and how it is cut."""
@@ -63,7 +77,7 @@ class Blocks:
     excludes: tuple[IPNetwork, ...] = ()
 
     def interface_block(self, interface_index: int) -> IPNetwork:
-        return block(self.subnet, self.interface_bits, interface_index)
+        return interface_block(self.subnet, self.interface_bits, self.subnet, interface_index)
 
     def pod_block(self, interface_index: int, host_index: int) -> IPNetwork:
         return block(self.interface_block(interface_index), self.host_bits, host_index)

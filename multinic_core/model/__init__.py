@@ -73,6 +73,8 @@ from multinic_core.model.nodes import (
     HostInterface,
     HostInterfaceEntry,
     HostInterfaceSpec,
+    HostInterfaceStatus,
+    IndexClaim,
 )
 from multinic_core.model.report import (
     LEASE_PREFIX,
@@ -135,8 +137,10 @@ __all__ = [
     "HostInterface",
     "HostInterfaceEntry",
     "HostInterfaceSpec",
+    "HostInterfaceStatus",
     "IPPool",
     "IPPoolSpec",
+    "IndexClaim",
     "IpamRoute",
     "JsonModel",
     "KubeObject",

@@ -41,13 +41,17 @@ class CIDREntry(JsonModel):
     interface_index: int
     vlan_cidr: str = Field(alias="vlanCIDR")
     """Interface block: the part of the subnet that belongs to this NIC network."""
-    hosts: list[CIDRHost]
+    hosts: list[CIDRHost] = Field(default_factory=list)
+    """Empty in a compact CIDR."""
 
 
 class CIDRSpec(JsonModel):
     config: CIDRConfig
     cidr: list[CIDREntry]
     """Sorted by interface index."""
+    compact: bool | None = None
+    """True: the list of nodes is left out, as it would be too long for one object; blocks follow from each node's
+    ``HostInterface.status`` by arithmetic."""
 
 
 class CIDR(KubeObject):

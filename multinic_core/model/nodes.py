@@ -48,9 +48,27 @@ class HostInterfaceStat(JsonModel):
     count: int | None = None
 
 
+class IndexClaim(JsonModel):
+    """An exception: the index that one NIC has in one network, where it does not follow from the node's own."""
+
+    network: str
+    """Name of the MultiNicNetwork."""
+    net_address: str = ""
+    """Network of the NIC, as the CIDR writes it; empty together with ``hostIndex``."""
+    interface_name: str = ""
+    host_ip: str | None = Field(default=None, alias="hostIP")
+    """Address of the node on that NIC, by which a NIC that was renamed is known again."""
+    host_index: int | None = Field(default=None, ge=0)
+    """Absent: in this network the node's own index is somebody else's and serves no NIC of this node."""
+
+
 class HostInterfaceStatus(JsonModel):
     stat: list[HostInterfaceStat] | None = None
     conditions: list[Condition] | None = None
+    host_index: int | None = Field(default=None, ge=0)
+    """The node's index in the whole cluster, given once by the operator; it never moves while the node exists."""
+    exceptions: list[IndexClaim] | None = None
+    """Where in a compact network a NIC's index is not the node's; written by the operator, absent when empty."""
 
 
 class HostInterface(KubeObject):
@@ -96,6 +114,7 @@ HOST_INTERFACES = Resource(
     columns=(
         PrinterColumn("NICs", "string", ".spec.interfaces[*].interfaceName"),
         PrinterColumn("Networks", "string", ".spec.interfaces[*].netAddress"),
+        PrinterColumn("Index", "integer", ".status.hostIndex"),
         PrinterColumn("Age", "date", ".metadata.creationTimestamp"),
     ),
 )

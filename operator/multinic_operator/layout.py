@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 
-from multinic_core.addressing import block
+from multinic_core.addressing import interface_block
 from multinic_core.model import CIDRHost, HostInterface
 from multinic_core.plan import IPNetwork
 from multinic_core.pools import HeldIndexes
@@ -47,11 +47,9 @@ class BlockRequest:
         Raises:
             ValueError: the index is not within the blocks, or the NIC network has too few bits for ``host_bits``.
         """
-        if self.subnet is not None:
-            return block(self.subnet, self.interface_bits, interface_index)
-        if network.prefixlen + self.host_bits > network.max_prefixlen:
+        if self.subnet is None and network.prefixlen + self.host_bits > network.max_prefixlen:
             raise ValueError(f"{network} has no {self.host_bits} host bits")
-        return network
+        return interface_block(self.subnet, self.interface_bits, network, interface_index)
 
 
 @dataclass(slots=True)

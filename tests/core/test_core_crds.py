@@ -12,7 +12,7 @@ from multinic_core.model.crd import crd
 ROOT = Path(__file__).parents[2]
 FIELDS = {
     "multinicnetworks": ["subnet", "masterNets", "ipam", "multiNICIPAM", "plugin", "attachPolicy", "namespaces"],
-    "cidrs": ["config", "cidr"],
+    "cidrs": ["config", "cidr", "compact"],
     "hostinterfaces": ["hostName", "interfaces"],
     "ippools": [
         "podCIDR", "vlanCIDR", "netAttachDef", "hostName", "interfaceName", "excludes", "allocations",
