@@ -84,7 +84,7 @@ def device_class(name: str, vendor: str = "15b3", **metadata: Any) -> dict[str, 
 
 def network(name: str, **metadata: Any) -> dict[str, Any]:
     plugin = {"cniVersion": "0.3.0", "type": "ipvlan", "args": {"mode": "l3", "mtu": "1500"}}
-    return {"metadata": {"name": name, **metadata}, "spec": {"subnet": "10.0.0.0/16", "ipam": "{}", "plugin": plugin}}
+    return {"metadata": {"name": name, **metadata}, "spec": {"subnet": "10.0.0.0/16", "ipam": "", "plugin": plugin}}
 
 
 def pod(name: str, node: str, **metadata: Any) -> dict[str, Any]:
@@ -330,6 +330,19 @@ async def test_dependents_follow_their_last_owner(world):
     assert (await world.kube.get(DEVICE_CLASSES, "both")).metadata.uid == both.metadata.uid
     await world.kube.delete(NETWORKS, "second")
     await world.settle(lambda: world.gone(DEVICE_CLASSES, "both"))
+
+
+async def test_orphans_stay_without_an_owner(world):
+    """Deleted with ``orphan``, an object leaves what it owned there, and an owner less on it."""
+    first = await world.kube.create(NETWORKS, network("first"))
+    second = await world.kube.create(NETWORKS, network("second"))
+    await world.kube.create(DEVICE_CLASSES, device_class("both", ownerReferences=owned_by(first, second)))
+    await world.kube.create(DEVICE_CLASSES, device_class("child", ownerReferences=owned_by(first)))
+    await world.kube.delete(NETWORKS, "first", uid=first.metadata.uid, orphan=True)
+    await world.settle(lambda: world.gone(NETWORKS, "first"))
+    assert not (await world.kube.get(DEVICE_CLASSES, "child")).metadata.owner_references
+    (left,) = (await world.kube.get(DEVICE_CLASSES, "both")).metadata.owner_references
+    assert left.uid == second.metadata.uid
 
 
 async def test_a_namespace_takes_its_objects_along(world):
