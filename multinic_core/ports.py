@@ -120,6 +120,12 @@ class Kubernetes(Protocol):
         """
         ...
 
-    async def delete(self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None) -> None:
-        """Delete one object, only if it has this ``uid`` when one is given. What is already gone is no error."""
+    async def delete(
+        self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None, orphan: bool = False
+    ) -> None:
+        """Delete one object, only if it has this ``uid`` when one is given. What is already gone is no error.
+
+        Args:
+            orphan: leave what it owns, ownerless; else that goes too, in the background.
+        """
         ...

@@ -6,13 +6,26 @@ fakes, messages) starts fast.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 from multinic_core.ports import Kubernetes
 
 __all__ = ["connect"]
 
 
-def connect(kubeconfig: str | None = None) -> Kubernetes:
+def connect(
+    kubeconfig: str | None = None,
+    *,
+    agent: str = "multinic",
+    writing: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Kubernetes:
     """The API named by a kubeconfig file, or by the pod's service account when None. Speaks to nobody yet.
+
+    Args:
+        agent: user agent, by which the server's logs tell callers apart.
+        writing: entered by a worker thread right before each attempt of a request that writes and left after its
+            answer; may raise to refuse it.
 
     Raises:
         ConfigError: the file, or the service account, is missing or cannot be used.
@@ -20,4 +33,4 @@ def connect(kubeconfig: str | None = None) -> Kubernetes:
     from multinic_core.kube.api import Api
     from multinic_core.kube.client import Client
 
-    return Api(Client.from_config(kubeconfig))
+    return Api(Client.from_config(kubeconfig, agent), writing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar, cast
@@ -29,8 +30,8 @@ M = TypeVar("M", bound=KubeObject)
 class Api:
     """As :class:`multinic_core.ports.Kubernetes`; made by :func:`multinic_core.kube.connect`."""
 
-    def __init__(self, client: Client) -> None:
-        self._caller = Caller(client)
+    def __init__(self, client: Client, writing: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._caller = Caller(client, writing)
         self._stores: dict[View, LocalStore[Any]] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -98,10 +99,12 @@ class Api:
 
         return await modify(resource, change, partial(self._read, resource, key), replace)
 
-    async def delete(self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None) -> None:
+    async def delete(
+        self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None, orphan: bool = False
+    ) -> None:
         key = Key(namespace, name)
         try:
-            await self._send(delete_request(resource, key, uid))
+            await self._send(delete_request(resource, key, uid, orphan=orphan))
         except ApiError as error:
             if error.status == 404:
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -53,8 +54,10 @@ class Caller:
     reach the server.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, writing: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        """``writing`` is held around each attempt of a request that writes, in its thread; it may raise to refuse."""
         self._client = client
+        self._writing = writing
         self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE)
         self._streams = trio.CapacityLimiter(math.inf)
 
@@ -66,9 +69,10 @@ class Caller:
         """
 
         def send() -> T:
-            answer = self._client.request(
-                request.method, request.path, request.query, request.body, request.content_type
-            )
+            with nullcontext() if request.method == "GET" else self._writing():
+                answer = self._client.request(
+                    request.method, request.path, request.query, request.body, request.content_type
+                )
             if answer.status >= 400:
                 raise refusal(request.subject, answer)
             return decode(answer.body)

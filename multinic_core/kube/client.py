@@ -34,16 +34,16 @@ LOOPBACK = "localhost,127.0.0.0/8,::1"
 class Client:
     """One API server and the identity to speak to it with."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, agent: str = "multinic") -> None:
         configuration.retries = False
         configuration.keep_alive = True
         configuration.connection_pool_maxsize = POOL_SIZE
         configuration.no_proxy = ",".join(filter(None, [configuration.no_proxy, LOOPBACK]))
         self._api = ApiClient(configuration)
-        self._api.user_agent = "multinic"
+        self._api.user_agent = agent
 
     @classmethod
-    def from_config(cls, kubeconfig: str | None) -> Client:
+    def from_config(cls, kubeconfig: str | None, agent: str = "multinic") -> Client:
         """The client for a kubeconfig file, or for the pod's service account when None.
 
         Raises:
@@ -60,7 +60,7 @@ class Client:
         except (ConfigException, OSError, yaml.YAMLError) as error:
             source = "in-cluster configuration" if kubeconfig is None else f"kubeconfig {kubeconfig!r}"
             raise ConfigError(f"{source}: {error}") from error
-        return cls(configuration)
+        return cls(configuration, agent)
 
     def request(
         self, method: str, path: str, query: Mapping[str, str], body: Any = None, content_type: str = ""

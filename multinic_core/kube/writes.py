@@ -69,9 +69,10 @@ def update_request(resource: Resource[Any], key: Key, raw: Json, subresource: st
     )
 
 
-def delete_request(resource: Resource[Any], key: Key, uid: str | None) -> Request:
-    """Delete one object, and what it owns in the background."""
-    options: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+def delete_request(resource: Resource[Any], key: Key, uid: str | None, *, orphan: bool = False) -> Request:
+    """Delete one object, and what it owns in the background unless that is to be orphaned."""
+    policy = "Orphan" if orphan else "Background"
+    options: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy}
     if uid is not None:
         options["preconditions"] = {"uid": uid}
     return Request("DELETE", object_path(resource, key), f"delete {describe(resource, key)}", {}, options)

@@ -50,6 +50,7 @@ class Node(KubeObject):
 class PodSpec(JsonModel):
     node_name: str = ""
     containers: list[dict[str, Any]] = Field(default_factory=list)
+    volumes: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class PodStatus(JsonModel):
@@ -59,6 +60,20 @@ class PodStatus(JsonModel):
 class Pod(KubeObject):
     spec: PodSpec = Field(default_factory=PodSpec)
     status: PodStatus = Field(default_factory=PodStatus)
+
+
+class DaemonSetStatus(JsonModel):
+    observed_generation: int | None = None
+    desired_number_scheduled: int = 0
+    updated_number_scheduled: int = 0
+    number_available: int = 0
+
+
+class DaemonSet(KubeObject):
+    api_version: str = "apps/v1"
+    kind: str = "DaemonSet"
+    spec: dict[str, Any] = Field(default_factory=dict)
+    status: DaemonSetStatus = Field(default_factory=DaemonSetStatus)
 
 
 class LeaseSpec(JsonModel):
@@ -105,4 +120,5 @@ NAMESPACES = Resource(Namespace, "", "v1", "Namespace", "namespaces", namespaced
 NODES = Resource(Node, "", "v1", "Node", "nodes", namespaced=False)
 PODS = Resource(Pod, "", "v1", "Pod", "pods", namespaced=True)
 EVENTS = Resource(Event, "", "v1", "Event", "events", namespaced=True)
+DAEMONSETS = Resource(DaemonSet, "apps", "v1", "DaemonSet", "daemonsets", namespaced=True)
 LEASES = Resource(Lease, "coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)

@@ -187,13 +187,15 @@ class FakeKubernetes:
 
         return await modify(resource, change, lambda: self._read(resource, key), replace)
 
-    async def delete(self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None) -> None:
+    async def delete(
+        self, resource: Resource[M], name: str, namespace: str = "", *, uid: str | None = None, orphan: bool = False
+    ) -> None:
         await self._enter("delete", resource, name)
         key = Key(namespace, name)
         raw = self._objects.table(resource).get(key)
         if raw is None or uid not in (None, raw["metadata"]["uid"]):
             return
-        self._objects.delete(resource, key)
+        self._objects.delete(resource, key, orphan=orphan)
         self.writes.append(Write("delete", resource.plural, key))
 
     # Inside

@@ -141,8 +141,10 @@ class Objects:
         self._applied[owner] = copy.deepcopy(body)
         return result
 
-    def delete(self, resource: Resource[Any], key: Key) -> None:
+    def delete(self, resource: Resource[Any], key: Key, *, orphan: bool = False) -> None:
         raw = self.get(resource, key)
+        if orphan:
+            self._orphan(raw["metadata"]["uid"])
         if not raw["metadata"].get("finalizers"):
             self._remove(resource, key, raw)
         elif not raw["metadata"].get("deletionTimestamp"):
@@ -183,6 +185,19 @@ class Objects:
                 for inside in [inside for inside in table if inside.namespace == key.name]:
                     self.delete(other, inside)
         return raw
+
+    def _orphan(self, uid: str) -> None:
+        """Take the references to this owner off whatever it owns."""
+        for resource, table in list(self._tables.values()):
+            for key, raw in list(table.items()):
+                owners = raw["metadata"].get("ownerReferences") or []
+                if left := [owner for owner in owners if owner["uid"] != uid]:
+                    owned = copy.deepcopy(raw) | {"metadata": {**raw["metadata"], "ownerReferences": left}}
+                else:
+                    owned = copy.deepcopy(raw)
+                    owned["metadata"].pop("ownerReferences", None)
+                if left != owners:
+                    self._store(resource, key, owned)
 
     def _collect(self, uid: str) -> None:
         """Delete what this uid owned, unless another of its owners still lives."""

@@ -1,5 +1,7 @@
 """Single requests: what is sent, what is repeated, and which error comes out in the end."""
 
+from contextlib import contextmanager
+
 import pytest
 import trio
 
@@ -281,3 +283,32 @@ async def test_loopback_is_reached_without_a_proxy(server, monkeypatch, kubeconf
     server.plan(answering(LEASE))
     kube = connect(kubeconfig(f"http://127.0.0.1:{server.port}"))
     assert (await kube.get(LEASES, "n1", "s")).name == "n1"
+
+
+async def test_each_attempt_to_write_passes_the_guard(server, kubeconfig):
+    """The guard is held around every attempt of a write and around no read; what it raises is the outcome."""
+    held, refused = [], []
+
+    @contextmanager
+    def guard():
+        if refused:
+            raise ConfigError("not any more")
+        held.append("in")
+        yield
+        held.append("out")
+
+    server.plan(answering(LEASE), refusing(503, "ServiceUnavailable"), answering(LEASE, 201))
+    kube = connect(kubeconfig(f"http://127.0.0.1:{server.port}"), agent="someone", writing=guard)
+    await kube.get(LEASES, "n1", "s")
+    assert held == []
+    body = Lease(metadata=ObjectMeta(name="n1", namespace="s"), spec=LeaseSpec())
+    await kube.create(LEASES, body)
+    assert held == ["in", "out", "in", "out"]
+    refused.append(True)
+    with pytest.raises(ConfigError, match="not any more"):
+        await kube.create(LEASES, body)
+    assert [(sent.method, sent.headers["user-agent"]) for sent in server.seen] == [
+        ("GET", "someone"),
+        ("POST", "someone"),
+        ("POST", "someone"),
+    ]
