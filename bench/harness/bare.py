@@ -25,28 +25,27 @@ FIRST_INDEX = 1000
 
 
 def encode(requests: Sequence[Request]) -> bytes:
-    """All of them as one message, each to be acknowledged."""
-    extra = wire.NLM_F_REQUEST | wire.NLM_F_ACK
-    return b"".join(wire.message(r.type, r.flags | extra, n, r.body) for n, r in enumerate(requests, 1))
+    """All of them in one piece, the last to be acknowledged; each that is refused is answered anyway."""
+    flags = [wire.NLM_F_REQUEST] * (len(requests) - 1) + [wire.NLM_F_REQUEST | wire.NLM_F_ACK]
+    pairs = zip(requests, flags, strict=True)
+    return b"".join(wire.message(r.type, r.flags | extra, n, r.body) for n, (r, extra) in enumerate(pairs, 1))
 
 
-def exchange(sock: socket.socket, data: bytes, count: int) -> None:
-    """Send, and wait for so many acknowledgements; the first refusal ends the program."""
+def exchange(sock: socket.socket, data: bytes) -> None:
+    """Send, and wait for the one acknowledgement; the first refusal ends the program."""
     sock.send(data)
-    while count:
+    while True:
         for message in wire.messages(sock.recv(1 << 16)):
             if message.type == wire.NLMSG_ERROR:
-                number = wire.i32(message.body)
-                if number:
+                if number := wire.i32(message.body):
                     sys.exit(f"the kernel refused a message: {number}")
-                count -= 1
+                return
 
 
 class Pod:
     """One namespace with the messages for it."""
 
     def __init__(self, number: int, netns: str, nics: Sequence[str]) -> None:
-        self._count = len(nics)
         self._node = open_socket()
         with open_netns(netns) as file:
             self._inside = open_socket(file)
@@ -73,11 +72,16 @@ class Pod:
         self._remove = encode([rq.delete_group(GROUP, "")])
 
     def attach(self) -> None:
-        exchange(self._node, self._create, self._count)
-        exchange(self._inside, self._configure, 2 * self._count)
+        exchange(self._node, self._create)
+        exchange(self._inside, self._configure)
 
     def detach(self) -> None:
-        exchange(self._inside, self._remove, 1)
+        exchange(self._inside, self._remove)
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        for held in (self._node, self._inside, self._file):
+            held.close()
 
 
 def timed(workers: int, pods: Sequence[Pod], work: Callable[[Pod], None]) -> dict[str, object]:

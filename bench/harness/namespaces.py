@@ -24,17 +24,17 @@ CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The node of a bench; NIC i (from 0) has the first address of 10.<100 + i>.0.0/24."""
+    """The node of a bench; NIC i (from 0) has the first address of 192.168.<100 + i>.0/24."""
 
     prefix: str
     """Of the names of all namespaces of this bench."""
     nics: tuple[str, ...]
 
     def network(self, position: int) -> str:
-        return f"10.{100 + position}.0.0/24"
+        return f"192.168.{100 + position}.0/24"
 
     def address(self, position: int) -> str:
-        return f"10.{100 + position}.0.1"
+        return f"192.168.{100 + position}.1"
 
     @contextmanager
     def pod(self) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -49,6 +50,8 @@ class Stack:
     main_plugin: str
     daemon: int
     """Process id."""
+    socket: Path
+    """The daemon's."""
 
     def netconf(self, nics: int) -> dict[str, object]:
         """What the operator's NetworkAttachmentDefinition would hold, with a pod's wish for so many NICs."""
@@ -66,16 +69,41 @@ class Stack:
 
     def call(self, command: str, container_id: str, netns: Path, nics: int) -> tuple[float, bytes]:
         """One whole process of the executable: seconds, and what it printed."""
-        environment = {
+        environment = self._environment(command, container_id, netns) | {"PATH": os.defpath}
+        return self.runner.run(self.executable, environment, json.dumps(self.netconf(nics)).encode())
+
+    def ask(self, command: str, container_id: str, netns: Path, nics: int) -> tuple[float, bytes]:
+        """The same call by a caller that runs already: seconds from connecting to the end of the answer, and that.
+
+        Nothing is subtracted, so waking the daemon and waking the caller are in it.
+
+        Raises:
+            BenchError: the daemon refused.
+        """
+        variables = self._environment(command, container_id, netns) | {"CNI_PLUGIN": "multi-nic"}
+        head = b"".join(f"{name}={value}\0".encode() for name, value in variables.items())
+        request, answer = head + b"\0" + json.dumps(self.netconf(nics)).encode(), b""
+        begin = time.perf_counter()
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(str(self.socket))
+            daemon.sendall(request)
+            daemon.shutdown(socket.SHUT_WR)
+            while part := daemon.recv(1 << 16):
+                answer += part
+        seconds = time.perf_counter() - begin
+        if answer[:1] != b"0":
+            raise BenchError(f"the daemon's answer to {command}: {answer!r}")
+        return seconds, answer[1:]
+
+    def _environment(self, command: str, container_id: str, netns: Path) -> dict[str, str]:
+        return {
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": container_id,
             "CNI_NETNS": str(netns),
             "CNI_IFNAME": "net1",
             "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container_id};K8S_POD_UID=u",
             "CNI_PATH": str(self.executable.parent),
-            "PATH": os.defpath,
         }
-        return self.runner.run(self.executable, environment, json.dumps(self.netconf(nics)).encode())
 
 
 @contextmanager
@@ -89,9 +117,9 @@ def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan", self_contai
     Raises:
         BenchError: something did not start.
     """
-    kubeconfig, socket = folder / "kubeconfig", folder / "run" / "cni.sock"
+    kubeconfig, path = folder / "kubeconfig", folder / "run" / "cni.sock"
     api_log, daemon_log = folder / "api.log", folder / "daemon.log"
-    executable = (install_self_contained if self_contained else install)(folder / "bin", socket)[0]
+    executable = (install_self_contained if self_contained else install)(folder / "bin", path)[0]
     serve = [sys.executable, "-m", "multinic_lab.apiserver", "--kubeconfig", kubeconfig]
     with staying(serve, api_log, stdout=subprocess.PIPE) as api:
         assert api.stdout is not None
@@ -100,10 +128,10 @@ def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan", self_contai
             api.wait(10)
             require_alive(api, api_log)
         _write_objects(url, node, main_plugin)
-        command = [sys.executable, "-m", "multinic_daemon", "--node", NODE_NAME, "--run-dir", socket.parent]
-        command += ["--socket", socket, "--kubeconfig", kubeconfig]
+        command = [sys.executable, "-m", "multinic_daemon", "--node", NODE_NAME, "--run-dir", path.parent]
+        command += ["--socket", path, "--kubeconfig", kubeconfig]
         with staying(command, daemon_log, stdout=subprocess.DEVNULL) as daemon:
-            found = Stack(node, executable, Runner(folder), main_plugin, daemon.pid)
+            found = Stack(node, executable, Runner(folder), main_plugin, daemon.pid, path)
             end = time.monotonic() + READY_SECONDS
             while (problem := _first_attachment(found)) and time.monotonic() < end:
                 require_alive(daemon, daemon_log)
