@@ -26,6 +26,10 @@ ANSWER_SECONDS = 90
 """For the daemon, which gives up after 80; runtimes wait for two minutes and more."""
 COMMANDS = (b"ADD", b"DEL", b"CHECK", b"GC", b"STATUS")
 """What a daemon answers. VERSION needs none."""
+STANDALONE = b'"standalone"'
+"""In a network configuration that may be for this machine alone; no daemon ever gets to see such a one."""
+STANDALONE_PYTHON = ""
+"""What serves those (see ``standalone``); "" when nobody said."""
 
 
 def frame(env: dict[bytes, bytes], plugin: bytes, stdin: bytes) -> bytes:
@@ -91,7 +95,7 @@ def attempt(path: str | bytes, plugin: bytes) -> Attempt:
     except OSError as error:
         failure = error
     request = frame(env, plugin, stdin := read_stdin())
-    if failure:
+    if failure or STANDALONE in stdin:
         return stdin, b"", failure
     try:
         try:
@@ -145,15 +149,16 @@ def early() -> None:
         pass
 
 
-def run(path: str, plugin: bytes, fallback: str) -> None:
+def run(path: str, plugin: bytes, fallback: str, tried: Attempt | None = None) -> None:
     """Serve one CNI call and end the process.
 
     Args:
         path: of the daemon's socket.
         plugin: the name this executable is installed under.
         fallback: source of ``multinic_cni.fallback``.
+        tried: what a first stage has done already.
     """
-    tried: Attempt | None = getattr(sys.modules.get("encodings"), "EARLY", None)
+    tried = tried or getattr(sys.modules.get("encodings"), "EARLY", None)
     stdin, answer, failure = tried or attempt(path, plugin)
     if not is_plain(answer):
         names: dict[str, object] = {"__name__": "fallback"}

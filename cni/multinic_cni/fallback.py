@@ -3,6 +3,8 @@
 ``rescue`` gets the namespace of ``call`` as an argument, because inside the executables there is no package to
 import it from. Here a few milliseconds do not matter, so the standard library is used freely.
 
+A configuration with ``"standalone": true`` is for no daemon at all: another interpreter serves it in this process.
+
 A DEL must succeed while the daemon is away, and must not be forgotten. It becomes a *tombstone*: a file beside
 the socket with exactly the bytes of the request, which the daemon replays when it starts.
 """
@@ -16,7 +18,7 @@ import time
 import types
 
 SUPPORTED = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-BAD_VERSION, BAD_ENVIRONMENT, BAD_JSON, TRY_LATER, NOT_AVAILABLE = 1, 4, 6, 11, 50
+BAD_VERSION, BAD_ENVIRONMENT, IO_FAILURE, BAD_JSON, BAD_CONFIG, TRY_LATER, NOT_AVAILABLE = 1, 4, 5, 6, 7, 11, 50
 """Source: CNI specification 1.1.0, section 5."""
 ADD_NEEDS = ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME")
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -70,6 +72,16 @@ def rescue(
     code, message = _refuse(stdin, len(request), call.LIMIT)
     if code:
         return _error(stdin, code, message)
+    if call.STANDALONE in stdin:
+        if answered := _stand_alone(call, plugin, stdin):
+            return answered
+        if failure is None:  # it has not been asked yet, as this might have been standalone
+            try:
+                received = call.ask(path, request)
+            except OSError as error:
+                failure = error
+            if _is_whole(received):
+                return received
     if command == "DEL" and not isinstance(failure, BlockingIOError):
         return _leave_tombstone(call, path, request, stdin)
     if command == "ADD":
@@ -114,6 +126,24 @@ def faults() -> list[str]:
     if name and odd:
         found.append(f"CNI_IFNAME: found {name!r}, expected a link's name of at most 15 bytes")
     return found
+
+
+def _stand_alone(call: types.ModuleType, plugin: bytes, stdin: bytes) -> bytes:
+    """Go on as the interpreter that has the engine and the plugins; b"" where the daemon is meant, or why not."""
+    chosen, python = json.loads(stdin).get("standalone"), call.STANDALONE_PYTHON
+    if chosen is None or chosen is False:
+        return b""
+    if chosen is not True:
+        return _error(stdin, BAD_CONFIG, f"standalone: found {chosen!r}, expected true or false")
+    try:
+        file = os.memfd_create("netconf")
+        pathlib.Path(f"/proc/self/fd/{file}").write_bytes(stdin)
+        os.dup2(file, 0)
+        os.execv(python, [python, "-I", "-m", "multinic_cni.standalone", plugin.decode()])  # noqa: S606 -- no shell
+    except (OSError, ValueError) as error:
+        found = f"cannot start {python!r}: {error}" if python else "found no interpreter that serves it"
+        way_out = "name the one that has multinic-daemon and the plugins: multinic-cni install --standalone-python"
+        return _error(stdin, IO_FAILURE, f"standalone: {found}; {way_out}")
 
 
 def _ask_again(

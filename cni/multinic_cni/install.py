@@ -42,6 +42,8 @@ print(MAGIC_NUMBER.hex(), marshal.dumps(code).hex())
 """
 """What the chosen interpreter runs to compile ``call``."""
 
+STANDALONE_NEEDS = "import multinic_cni.standalone, multinic_daemon.standalone"
+
 TEMPLATE = '''"""{name} of multinic, written by "multinic-cni install": hands a CNI call to the daemon of this node."""
 
 CALL = {call}
@@ -54,6 +56,7 @@ from _frozen_importlib_external import MAGIC_NUMBER
 COMPILED = "{code}"
 exec(marshal.loads(bytes.fromhex(COMPILED)) if MAGIC_NUMBER.hex() == "{magic}" else CALL)
 ANSWER_SECONDS = {seconds}
+STANDALONE_PYTHON = {standalone!r}
 run({socket!r}, {plugin!r}, FALLBACK)
 '''
 
@@ -89,6 +92,7 @@ def render(
     options: str = OPTIONS,
     compiler: Path | None = None,
     seconds: int = ANSWER_SECONDS,
+    standalone: Path | None = None,
 ) -> bytes:
     """The text of one executable.
 
@@ -99,6 +103,7 @@ def render(
         options: one word for the interpreter.
         compiler: the same interpreter as it can be run here; None when that is the same path.
         seconds: how long to wait for the daemon's answer.
+        standalone: the interpreter of standalone networks, as the host sees it; None: there is none.
 
     Raises:
         ValueError: as `require_startable`.
@@ -116,6 +121,7 @@ def render(
         seconds=seconds,
         socket=str(socket),
         plugin=name.encode(),
+        standalone=str(standalone or ""),
     )
     early = MARK + b"%d %s %s\n" % (seconds, name.encode(), os.fsencode(socket))
     return _first_line(interpreter, options) + early + text.encode()
@@ -150,16 +156,26 @@ def _literal(source: str) -> str:
 
 
 def install(
-    folder: Path, socket: Path = SOCKET, interpreter: Path | None = None, *, seconds: int = ANSWER_SECONDS
+    folder: Path,
+    socket: Path = SOCKET,
+    interpreter: Path | None = None,
+    *,
+    seconds: int = ANSWER_SECONDS,
+    standalone: Path | None = None,
 ) -> list[Path]:
     """Write both executables, mode 0755, replacing older ones; gives their paths.
+
+    Args:
+        folder: for the executables, as it is found here.
+        socket, interpreter, seconds, standalone: as for `render`.
 
     Raises:
         ValueError: as `render`.
         OSError: the folder cannot be made or written.
     """
     python = interpreter or choose_interpreter()
-    return _replace_all(folder, {name: render(name, socket, python, seconds=seconds) for name in NAMES})
+    texts = {name: render(name, socket, python, seconds=seconds, standalone=standalone) for name in NAMES}
+    return _replace_all(folder, texts)
 
 
 def install_self_contained(
@@ -170,6 +186,7 @@ def install_self_contained(
     library: Path | None = None,
     root: Path = Path("/"),
     seconds: int = ANSWER_SECONDS,
+    standalone: Path | None = None,
 ) -> list[Path]:
     """Write both executables and a private copy of the interpreter for them; gives the executables' paths here.
 
@@ -181,6 +198,7 @@ def install_self_contained(
             in the folder.
         root: where the host's file system is here.
         seconds: how long to wait for the daemon's answer.
+        standalone: as for `render`.
 
     Raises:
         ValueError: as `render`, or the interpreter cannot be copied, or a path is relative.
@@ -198,11 +216,47 @@ def install_self_contained(
         raise ValueError(f"interpreter: found Python {parts.version} at {str(source)!r}, expected {OLDEST} or newer")
     program = place(parts, library, root)
     texts = {
-        name: render(name, socket, program, options=PRIVATE_OPTIONS, compiler=source, seconds=seconds) for name in NAMES
+        name: render(
+            name,
+            socket,
+            program,
+            options=PRIVATE_OPTIONS,
+            compiler=source,
+            seconds=seconds,
+            standalone=standalone,
+        )
+        for name in NAMES
     }
     written = _replace_all(below(root, folder), texts)
     forget(program, root)
     return written
+
+
+def choose_standalone(wanted: Path | None, root: Path) -> Path | None:
+    """The interpreter of standalone networks, as the host sees it.
+
+    Args:
+        wanted: by name; None: this one, which is there for the host only where its file system is ours.
+        root: where the host's file system is here.
+
+    Raises:
+        ValueError: the one named can be run here and does not have what it needs.
+    """
+    if wanted is None:
+        return Path(sys.executable) if root == Path("/") else None
+    if not wanted.is_absolute():
+        raise ValueError(f"standalone-python: found {str(wanted)!r}, expected an absolute path")
+    if root == Path("/"):
+        try:
+            command = [str(wanted), "-I", "-c", STANDALONE_NEEDS]
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = getattr(error, "stderr", None) or str(error)
+            raise ValueError(
+                f"standalone-python: found {str(wanted)!r}, expected an interpreter with multinic-cni and"
+                f" multinic-daemon: {said.strip().rpartition(chr(10))[2]}"
+            ) from error
+    return wanted
 
 
 def _replace_all(folder: Path, texts: dict[str, bytes]) -> list[Path]:
@@ -250,11 +304,19 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument(
         "--lib-dir", type=Path, help=f"the private copies' own folder (default: {LIBRARY} in the runtime's folder)"
     )
+    command.add_argument(
+        "--standalone-python",
+        type=Path,
+        metavar="PYTHON",
+        help="interpreter with multinic-daemon and plugins, for networks without a daemon (default: the one running"
+        " this, or none below another --root)",
+    )
     options = parser.parse_args(arguments)
     if options.lib_dir and not options.self_contained:
         parser.error("--lib-dir: only with --self-contained")
     folder = options.bin_dir.absolute()
     try:
+        standalone = choose_standalone(options.standalone_python, options.root)
         if options.self_contained:
             written = install_self_contained(
                 folder,
@@ -263,10 +325,15 @@ def main(arguments: list[str] | None = None) -> int:
                 library=options.lib_dir,
                 root=options.root,
                 seconds=options.answer_seconds,
+                standalone=standalone,
             )
         else:
             written = install(
-                below(options.root, folder), options.socket, options.interpreter, seconds=options.answer_seconds
+                below(options.root, folder),
+                options.socket,
+                options.interpreter,
+                seconds=options.answer_seconds,
+                standalone=standalone,
             )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"multinic-cni: {error}\n")

@@ -91,6 +91,13 @@ class Discovery:
         while self._dirty.is_set() or self._reading:
             await self._read_done.wait()
 
+    async def look(self) -> NodeView:
+        """The view, read once, for callers that do not stay. Raises as :meth:`serve`."""
+        self._dirty.set()
+        while self._dirty.is_set():  # again, when links come and go meanwhile
+            await self._read()
+        return self._view
+
     def set_internal_addresses(self, addresses: frozenset[IPAddress]) -> None:
         """The InternalIPs of the Node object, which mark the primary NIC."""
         self._set_outside(replace(self._outside, internal_addresses=addresses))

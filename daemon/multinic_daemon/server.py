@@ -155,7 +155,7 @@ async def _answer_overdue(unanswered: dict[socket.socket, tuple[float, CniReques
                 late = DaemonUnavailableError(f"{request.command}: no end after {seconds:.0f} seconds{found}")
                 log.error("call does not end", extra=_fields(request) | {"cause": str(late)})
                 with suppress(OSError):
-                    client.send(_error_reply(late, request).encode())
+                    client.send(error_reply(late, request).encode())
                     client.shutdown(socket.SHUT_RDWR)
 
 
@@ -238,16 +238,16 @@ async def _reply(handler: Handler, frame: bytes, begin: Callable[[CniRequest], N
         with trio.fail_after(HANDLE_SECONDS):
             reply = await handler(request)
     except MultinicError as error:
-        return _error_reply(error, request)
+        return error_reply(error, request)
     except trio.TooSlowError:
         late = DaemonUnavailableError(f"daemon: no result within {HANDLE_SECONDS:g} seconds")
-        return _error_reply(late, request)
+        return error_reply(late, request)
     except Exception as error:  # the one place where a bad pod must not end the daemon
         log.exception("request failed", extra=_fields(request))
-        return _error_reply(MultinicError(f"daemon: unexpected {error!r}"), request)
+        return error_reply(MultinicError(f"daemon: unexpected {error!r}"), request)
     if len(reply.body) < LIMIT:
         return reply
-    return _error_reply(MultinicError(f"reply: found {len(reply.body)} bytes, expected less than {LIMIT}"), request)
+    return error_reply(MultinicError(f"reply: found {len(reply.body)} bytes, expected less than {LIMIT}"), request)
 
 
 def _fields(request: CniRequest | None) -> dict[str, str]:
@@ -256,7 +256,7 @@ def _fields(request: CniRequest | None) -> dict[str, str]:
     return {"command": request.command, "container_id": request.container_id, "ifname": request.ifname}
 
 
-def _error_reply(error: MultinicError, request: CniRequest | None) -> CniReply:
+def error_reply(error: MultinicError, request: CniRequest | None) -> CniReply:
     body = error_json(error, _version(request.stdin) if request else SUPPORTED_VERSIONS[-1])
     if request and request.command == "STATUS" and body["code"] == DaemonUnavailableError.cni_code:
         body["code"] = 50  # STATUS has its own word for "not now". Source: CNI specification 1.1.0, section 2

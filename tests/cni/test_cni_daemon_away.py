@@ -116,7 +116,7 @@ def scripted(*outcomes: bytes | OSError) -> SimpleNamespace:
             raise outcome
         return outcome
 
-    return SimpleNamespace(frame=call.frame, LIMIT=call.LIMIT, ask=ask, left=left)
+    return SimpleNamespace(frame=call.frame, LIMIT=call.LIMIT, STANDALONE=call.STANDALONE, ask=ask, left=left)
 
 
 NO_SOCKET, REFUSED = FileNotFoundError(2, "no such file"), ConnectionRefusedError(111, "refused")
