@@ -7,10 +7,10 @@ block, so the engine runs them in worker threads.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from multinic_core.plan import AddRule, IPAddress, IPInterface, Plan
+from multinic_core.plan import AddRoute, AddRule, IPAddress, IPInterface, Plan
 
 
 class MadeLink(Protocol):
@@ -45,11 +45,25 @@ class SandboxLink:
     attributes: Mapping[str, int]
     addresses: tuple[IPInterface, ...]
     """Without link-local ones."""
+    routes: tuple[AddRoute, ...] = ()
+    """Those through it that carry our protocol number, of links with a group."""
+    rules: tuple[AddRule, ...] = ()
+    """Those from its addresses that carry our protocol number, of links with a group."""
+    settings: Mapping[str, int] = field(default_factory=dict)
+    """By name, of links with a group."""
 
     @property
     def here(self) -> bool:
         """It may be an attachment of this node: not on a parent of another one, as there are in a lab."""
         return self.on_node or not self.parent_ifindex
+
+    @property
+    def proven(self) -> bool:
+        """It is one on this node: on a link of it, or a NIC of this machine itself, as software links have a kind.
+
+        Of a namespace that may not be entered nothing more is known than its addresses; they count.
+        """
+        return self.on_node or not (self.parent_ifindex or self.link_kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,19 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface, ip_network
 
 from multinic_core.cni import Interface, IPConfig, Result
+from multinic_core.links import LOOSE_FILTER, OWN_ARP
 from multinic_core.model import IPPool, PoolAllocation
-from multinic_core.plan import AddAddress, Allocation, CreateLink, IPAddress, IPNetwork, Plan, PodReference, Step
+from multinic_core.plan import (
+    AddAddress,
+    Allocation,
+    CreateLink,
+    IPAddress,
+    IPNetwork,
+    Plan,
+    PodReference,
+    SetSysctl,
+    Step,
+)
 from multinic_daemon.engine.answer import encode_result
 from multinic_daemon.journal import GROUP_BASE, GROUP_COUNT
 from multinic_daemon.kernel import Sandbox, SandboxLink
@@ -253,7 +264,7 @@ def _take_unknown(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[San
 def _held_by(blocks: Sequence[Block], link: SandboxLink) -> Iterator[Allocation]:
     return (
         block.allocation(address.ip)
-        for address in (link.addresses if link.here else ())
+        for address in (link.addresses if link.proven else ())
         for block in blocks
         if address.version == block.network.version and address.ip in block.network
     )
@@ -276,8 +287,14 @@ def stem(ifname: str) -> str:
 
 
 def observed_plan(links: Iterable[SandboxLink], allocations: Iterable[Allocation]) -> Plan:
-    """The plan that would make these links as they are; routes are not looked at."""
+    """The plan that would make these links as they are, with the routes and rules that are certainly theirs.
+
+    A setting is part of it where ADD gives it and the link has it. One that somebody else has changed already is left
+    out, and a single link keeps those that it was born with.
+    """
     parents = {each.address.ip: each.parent for each in allocations}
+    links = tuple(links)
+    given = {**LOOSE_FILTER, **OWN_ARP} if len(links) > 1 else {}
     steps: list[Step] = []
     for link in links:
         parent = next((parents[each.ip] for each in link.addresses if each.ip in parents), "")
@@ -293,6 +310,12 @@ def observed_plan(links: Iterable[SandboxLink], allocations: Iterable[Allocation
             )
         )
         steps += [AddAddress(link.ifname, address) for address in link.addresses]
+        steps += [
+            SetSysctl(f"net/ipv4/conf/{link.ifname}/{name}", value)
+            for name, value in given.items()
+            if str(link.settings.get(name)) == value
+        ]
+        steps += [*link.routes, *link.rules]
     return Plan(tuple(steps))
 
 

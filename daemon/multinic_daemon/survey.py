@@ -1,30 +1,36 @@
 """What every network namespace of the node holds: the kernel's word on who has which address.
 
-A namespace lives as long as a file is mounted on it, as runtimes do in ``/run/netns``, or a process is in it. Both are
-looked through, each namespace once; of processes with more rights than ours the addresses are read as text. Either all
-of them were read or nothing is said, because an address that is not seen counts as evidence.
+Each namespace is read once; of processes with more rights than ours the addresses are read as text. Either all of them
+were read or nothing is said, because an address that is not seen counts as evidence.
+
+Routes and rules that we make in a pod carry our protocol number, so it is certain whose they are.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from ipaddress import ip_network
 
-from multinic_core.errors import ContainerGoneError, KernelError
+from multinic_core.errors import ContainerGoneError
+from multinic_core.plan import AddRoute, AddRule
+from multinic_daemon.compare import Observed
 from multinic_daemon.hidden import read_hidden
+from multinic_daemon.hostroutes import PROTOCOL, is_ours
 from multinic_daemon.kernel import Sandbox, SandboxLink
-from multinic_daemon.netlink import Address, Conversation, Link, NetnsFile, open_netns
+from multinic_daemon.namespaces import Inode, find_namespaces, own_namespace
+from multinic_daemon.netlink import Conversation, Link, NetnsFile, open_netns
 from multinic_daemon.netlink import requests as rq
-from multinic_daemon.netlink.observed import read_addresses, read_links, read_netns_id
-
-FOLDERS = ("/run/netns", "/var/run/netns", "/run/docker/netns")
-"""Where runtimes mount the namespaces they make."""
-PROCESSES = "/proc"
-GONE = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
-
-Inode = tuple[int, int]
+from multinic_daemon.netlink.observed import (
+    read_addresses,
+    read_links,
+    read_netns_id,
+    read_routes,
+    read_rules,
+    read_settings,
+)
 
 
 def survey() -> tuple[Sandbox, ...]:
@@ -33,20 +39,11 @@ def survey() -> tuple[Sandbox, ...]:
     Raises:
         KernelError: one of them cannot be looked into.
     """
-    own = _inode("/proc/thread-self/ns/net")
-    paths: dict[Inode, list[str]] = {}
-    hidden: list[str] = []
-    for path in (*_mounted(), *_of_processes()):
-        try:
-            inode = _inode(path)
-        except PermissionError:
-            hidden.append(path)
-            continue
-        if inode is not None and inode != own:
-            paths.setdefault(inode, []).append(path)
+    there, own = find_namespaces(), own_namespace()
     with open_netns(None) as node:
-        found = [sandbox for inode, each in paths.items() if (sandbox := _read(inode, each, node)) is not None]
-    found += [sandbox for path in hidden if (sandbox := read_hidden(Path(path).parts[2])) is not None]
+        read = (_read(inode, paths, node) for inode, paths in there.paths.items() if inode != own)
+        found = [sandbox for sandbox in read if sandbox is not None]
+    found += [sandbox for process in there.hidden if (sandbox := read_hidden(process)) is not None]
     return tuple(sorted(found, key=lambda sandbox: sandbox.path))
 
 
@@ -68,36 +65,7 @@ def remove_foreign(netns: str, ifnames: Collection[str]) -> int:
         return 0
 
 
-def _mounted() -> Iterator[str]:
-    for folder in FOLDERS:
-        if Path(folder).is_dir():
-            yield from sorted(str(file) for file in Path(folder).iterdir())
-
-
-def _of_processes() -> Iterator[str]:
-    numbers = sorted((file.name for file in Path(PROCESSES).iterdir() if file.name.isdigit()), key=int)
-    return (f"{PROCESSES}/{number}/ns/net" for number in numbers)
-
-
-def _inode(path: str) -> Inode | None:
-    """What the path leads to; None when that is gone.
-
-    Raises:
-        PermissionError: it may not be looked at.
-        KernelError: it cannot be told.
-    """
-    try:
-        found = Path(path).stat()
-    except OSError as error:
-        if error.errno in GONE:
-            return None
-        if path.startswith(PROCESSES) and isinstance(error, PermissionError):
-            raise
-        raise KernelError(f"network namespace {path!r} cannot be looked into", error.errno or 0) from error
-    return found.st_dev, found.st_ino
-
-
-def _read(inode: Inode, paths: list[str], node: NetnsFile) -> Sandbox | None:
+def _read(inode: Inode, paths: Iterable[str], node: NetnsFile) -> Sandbox | None:
     """The namespace by the first path that still leads to it; None when none does."""
     for path in paths:
         try:
@@ -106,18 +74,29 @@ def _read(inode: Inode, paths: list[str], node: NetnsFile) -> Sandbox | None:
                 if (opened.st_dev, opened.st_ino) != inode:
                     continue
                 with Conversation(pod_file) as pod:
-                    links = [link for link in read_links(pod) if not link.loopback]
-                    addresses = read_addresses(pod) if links else []
-                    node_id = read_netns_id(pod, node) if links else -1
+                    seen, node_id = _observe(pod, node)
         except ContainerGoneError:
-            continue  # ended meanwhile, or a plain file that an unmount has left
-        return Sandbox(path, inode, tuple(_link(link, addresses, node_id) for link in links))
+            continue  # ended meanwhile
+        return Sandbox(path, inode, tuple(_link(link, seen, node_id) for link in seen.links))
     return None
 
 
-def _link(link: Link, addresses: list[Address], node_id: int) -> SandboxLink:
-    own = tuple(each.address for each in addresses if each.ifindex == link.ifindex)
-    return SandboxLink(
+def _observe(pod: Conversation, node: NetnsFile) -> tuple[Observed, int]:
+    """What a namespace has, its loopback left out, and the number by which it knows the node's."""
+    links = tuple(link for link in read_links(pod) if not link.loopback)
+    if not links:
+        return Observed((), (), ()), -1
+    node_id = read_netns_id(pod, node)  # after the links: reading one is what gives its parent's namespace a number
+    addresses = tuple(read_addresses(pod))
+    if not any(link.group for link in links):
+        return Observed(links, addresses, ()), node_id
+    routes = tuple(read_routes(pod, protocol=PROTOCOL))
+    return Observed(links, addresses, routes, tuple(read_rules(pod)), read_settings(pod)), node_id
+
+
+def _link(link: Link, seen: Observed, node_id: int) -> SandboxLink:
+    addresses = tuple(each.address for each in seen.addresses_of(link) if not each.address.ip.is_link_local)
+    found = SandboxLink(
         ifname=link.ifname,
         group=link.group,
         link_kind=link.link_kind,
@@ -125,6 +104,28 @@ def _link(link: Link, addresses: list[Address], node_id: int) -> SandboxLink:
         mac_address=link.mac_address,
         parent_ifindex=link.parent_ifindex,
         on_node=node_id >= 0 and link.parent_netns_id == node_id,
-        attributes=link.attributes if link.group else {},  # nobody asks about links that are not ours
-        addresses=tuple(address for address in own if not address.ip.is_link_local),
+        attributes={},
+        addresses=addresses,
     )
+    if not link.group:
+        return found  # nobody asks more about links that are not ours
+    return replace(
+        found,
+        attributes=link.attributes,
+        routes=tuple(_routes(link, seen)),
+        rules=tuple(_rules(found, seen)),
+        settings=seen.settings.get(link.ifindex, {}),
+    )
+
+
+def _routes(link: Link, seen: Observed) -> Iterator[AddRoute]:
+    for route in seen.routes:
+        if route.protocol == PROTOCOL and route.type == rq.RTN_UNICAST and route.ifindexes == (link.ifindex,):
+            yield AddRoute(route.dst, link.ifname, route.gateway, route.table)
+
+
+def _rules(link: SandboxLink, seen: Observed) -> Iterator[AddRule]:
+    own = {ip_network(each.ip) for each in link.addresses}
+    for rule in seen.rules:
+        if is_ours(rule) and rule.source in own:
+            yield AddRule(rule.source, rule.table, rule.priority)

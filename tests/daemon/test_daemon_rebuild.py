@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 from multinic_daemon.journal import GROUP_BASE, Journal, JournalError
 from multinic_daemon.kernel import Sandbox, SandboxLink
 from multinic_daemon.mirrorkeeper import MirrorKeeper
-from multinic_daemon.rebuild import take_stock
+from multinic_daemon.rebuild import observed_plan, take_stock
 from multinic_daemon.testing import Rig, addresses, make_link
 from multinic_daemon.testing.rig import NODE
 
-from multinic_core.errors import AttachmentExistsError
+from multinic_core.errors import AttachmentExistsError, CheckFailedError
 from multinic_core.model import IPPOOLS
+from multinic_core.plan import CreateLink
 
 POOL = "net-a-192.168.0.0-24"
 
@@ -56,6 +58,68 @@ async def test_attachment_is_known_again_with_all_that_the_commands_need(rig: Ri
     assert states(rig) == {"c1": "ready"}
     await rig.call("DEL")
     rig.assert_clean()
+
+
+ROUTED = {
+    "plugin": {"type": "macvlan", "sourceRouting": True},
+    "ipam": {"type": "multi-nic-ipam", "routes": [{"dst": "172.16.0.0/12", "gw": "192.168.0.9"}]},
+}
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+async def test_plan_is_known_again_with_routes_rules_and_settings(rig: Rig, mirrored: bool) -> None:
+    """So that CHECK compares them and DEL removes the rules; links have besides the MAC address that they got."""
+    await rig.call("ADD", **ROUTED)
+    before = rig.journal.of_interface("c1", "net1")[0].plan
+    if mirrored:
+        await mirror(rig)
+    rig.lose_journal()
+    (row,) = rig.journal.of_network("multi-nic", "net-a")
+    assert row.state == ("ready" if mirrored else "unknown")
+    assert {step for step in row.plan.steps if not isinstance(step, CreateLink)} == {
+        step for step in before.steps if not isinstance(step, CreateLink)
+    }
+    assert [replace(each, mac_address="") for each in row.plan.links] == list(before.links)
+    assert row.rules == before.rules
+
+
+def test_settings_are_recorded_where_they_are_as_add_gives_them() -> None:
+    """What somebody has changed before is left out, and what a single link was born with was never given to it."""
+    born = {"rp_filter": 2, "arp_ignore": 1, "arp_announce": 2}
+    whole, changed = link("net1-0", settings=born), link("net1-1", settings={**born, "arp_ignore": 0})
+    assert [(step.ifname, step.name, step.value) for step in observed_plan([whole, changed], ()).sysctls] == [
+        ("net1-0", "rp_filter", "2"),
+        ("net1-0", "arp_announce", "2"),
+        ("net1-0", "arp_ignore", "1"),
+        ("net1-1", "rp_filter", "2"),
+        ("net1-1", "arp_announce", "2"),
+    ]
+    assert observed_plan([whole], ()).sysctls == ()
+
+
+async def test_unknown_attachment_is_checked_as_it_was_found(rig: Rig) -> None:
+    """Its links are ours, so what changed since is told."""
+    result = await rig.call("ADD", **ROUTED)
+    rig.lose_journal()
+    assert await rig.call("CHECK", prevResult=result, **ROUTED) is None
+    (Path(rig.pod()) / "net1-1").unlink()
+    said = await rig.refused(CheckFailedError, "CHECK", prevResult=result, **ROUTED)
+    assert "link 'net1-1' is missing" in said
+
+
+async def test_del_removes_links_that_an_old_mirror_does_not_know(rig: Rig) -> None:
+    """The mirror still names an earlier attachment of this container; the kernel shows the later one."""
+    await rig.call("ADD")
+    await mirror(rig)
+    await rig.call("DEL")
+    await rig.call("ADD")
+    await rig.call("ADD", "c2")
+    rig.lose_journal()
+    assert sorted(row.state for row in rig.journal.taken_over()) == ["adopted", "unknown", "unknown"]
+    await rig.call("DEL")
+    assert rig.pod_links() == []
+    (row,) = rig.journal.taken_over()
+    assert (row.state, row.netns) == ("unknown", rig.pod("c2"))
 
 
 async def test_links_that_no_mirror_knows_are_held(rig: Rig) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from multinic_core.errors import DaemonUnavailableError
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
-from multinic_daemon.audit.sources.namespaces import find_sandboxes
 from multinic_daemon.audit.sources.rundir import daemon_problem, observe_journal
+from multinic_daemon.audit.sources.sandboxes import find_sandboxes
 from multinic_daemon.audit.world import Row
 from multinic_daemon.engine.invocation import CONTAINER_ID
 from multinic_daemon.records import Record

@@ -15,6 +15,7 @@ from pathlib import Path
 from multinic_core.cni import parse_result
 from multinic_core.plan import PodReference
 from multinic_daemon import crashpoints
+from multinic_daemon.engine.attach import kernel_differences, same_netns
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.detach import delete, detach
 from multinic_daemon.engine.invocation import Invocation
@@ -36,18 +37,28 @@ def links_of(engine: Engine, record: Record, sandbox: Sandbox) -> list[SandboxLi
 
 
 async def delete_any(engine: Engine, key: AttachmentKey, netns: str, pod: PodReference) -> None:
-    """DEL: of what a row names, else of what was taken over for this pod. Raises as ``detach``."""
-    if not await delete(engine, key, netns) and engine.journal.any_taken_over:
-        await delete_taken_over(engine, key, netns, pod)
+    """DEL: of what a row names, and of what was taken over for this pod. Raises as ``detach``."""
+    known = await delete(engine, key, netns)
+    if engine.journal.any_taken_over:
+        await delete_taken_over(engine, key, netns, pod, known=known)
 
 
-async def delete_taken_over(engine: Engine, key: AttachmentKey, netns: str, pod: PodReference) -> None:
-    """DEL of an attachment that no row names.
+async def delete_taken_over(
+    engine: Engine, key: AttachmentKey, netns: str, pod: PodReference, *, known: bool = False
+) -> None:
+    """DEL of an attachment as far as no row names it.
+
+    Args:
+        known: a row did name it, perhaps as an old mirror has it, so only what this namespace holds is meant.
 
     Raises:
         KernelError: the kernel refused, or could not be asked where there is something to ask about.
     """
-    candidates = [record for record in engine.journal.taken_over() if _may_be(record, key)]
+    candidates = [
+        record
+        for record in engine.journal.taken_over()
+        if _may_be(record, key) and (not known or same_netns(record.netns, netns))
+    ]
     if not candidates:
         return
     sandboxes = await engine.in_thread(engine.kernel.survey)
@@ -62,7 +73,7 @@ async def delete_taken_over(engine: Engine, key: AttachmentKey, netns: str, pod:
                     names = {link.ifname for link in links}
                     await engine.in_thread(partial(engine.kernel.remove_foreign, netns, names))
                     crashpoints.reached("takenover.unlinked")
-            elif not _means(record, pod) or any(links_of(engine, record, sandbox) for sandbox in sandboxes):
+            elif known or not _means(record, pod) or any(links_of(engine, record, sandbox) for sandbox in sandboxes):
                 continue
             await detach(engine, record, netns, point="takenover")
         fields = {"network": key.network, "container_id": key.container_id, "ifname": key.ifname}
@@ -103,7 +114,7 @@ def find_sandbox(sandboxes: Sequence[Sandbox], netns: str) -> Sandbox | None:
 async def check_taken_over(engine: Engine, call: Invocation) -> list[str] | None:
     """How the pod differs from what was taken over for it, one sentence each; None: nothing was.
 
-    What was planned is not known, so the addresses recorded and those of ``prevResult`` must be in the pod.
+    The addresses recorded and those of ``prevResult`` must be in the pod, and links that we made as they were found.
     """
     rows = [
         record
@@ -120,5 +131,9 @@ async def check_taken_over(engine: Engine, call: Invocation) -> list[str] | None
     given = {ip.address.ip for ip in parse_result(call.netconf.prev_result or {}).ips}
     if not given & recorded:
         return None
-    missing = [f"link {call.ifname}-<i> with address {each} is missing" for each in sorted(given - there, key=str)]
-    return missing + [f"address {each} is not recorded" for each in sorted(given - recorded, key=str)]
+    found = [f"link {call.ifname}-<i> with address {each} is missing" for each in sorted(given - there, key=str)]
+    found += [f"address {each} is not recorded" for each in sorted(given - recorded, key=str)]
+    for record in rows:
+        if record.has_links and {each.address.ip for each in engine.journal.allocations(record)} & given:
+            found += await kernel_differences(engine, record)
+    return found

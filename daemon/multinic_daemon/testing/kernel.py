@@ -10,7 +10,7 @@ import errno
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,7 +147,10 @@ def _seen(ifname: str, content: Mapping[str, Any]) -> SandboxLink:
         link.parent_ifindex,
         True,
         link.attributes,
-        tuple(step.address for step in plan.addresses),
+        own := tuple(step.address for step in plan.addresses),
+        plan.routes,
+        tuple(rule for rule in plan.rules if rule.src in {ip_network(each.ip) for each in own}),
+        {step.name: int(step.value) for step in plan.sysctls},
     )
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from multinic_daemon.audit.sources import namespaces
+from multinic_daemon.audit.sources import sandboxes
 from multinic_daemon.audit.sources.cluster import ClusterSeen, observe_cluster
-from multinic_daemon.audit.sources.namespaces import find_namespaces, find_sandboxes
-from multinic_daemon.audit.world import NotCompared, PodsSeen
+from multinic_daemon.audit.sources.sandboxes import find_sandboxes
+from multinic_daemon.audit.world import NotCompared, PodsSeen, Sandbox
 from multinic_daemon.testing import NODE, network_objects
 from trio.testing import MockClock
 
@@ -112,7 +112,7 @@ async def test_objects_that_cannot_be_read_leave_their_part_out(cluster: FakeKub
 def test_path_that_leads_to_a_namespace_has_its_inode() -> None:
     """This process's own, for one."""
     path = "/proc/self/ns/net"
-    assert find_sandboxes([path]) == {path: namespaces.Sandbox(Path(path).stat().st_ino)}
+    assert find_sandboxes([path]) == {path: Sandbox(Path(path).stat().st_ino)}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_missing_path_is_a_proof_only_where_it_can_be_seen(
     assert words in found.unsure
 
 
-@pytest.mark.parametrize(("inode", "gone"), [(namespaces._INITIAL_PID_NAMESPACE, True), (1234, False)])
+@pytest.mark.parametrize(("inode", "gone"), [(sandboxes._INITIAL_PID_NAMESPACE, True), (1234, False)])
 def test_missing_process_is_a_proof_only_for_who_sees_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inode: int, gone: bool
 ) -> None:
@@ -144,39 +144,12 @@ def test_missing_process_is_a_proof_only_for_who_sees_all(
     (tmp_path / "self/ns").mkdir(parents=True)
     for name in ("net", "pid"):
         (tmp_path / "self/ns" / name).touch()
-    monkeypatch.setattr(namespaces, "PROC", tmp_path)
+    monkeypatch.setattr(sandboxes, "PROC", tmp_path)
     monkeypatch.setattr(
-        namespaces, "_INITIAL_PID_NAMESPACE", (tmp_path / "self/ns/pid").stat().st_ino if gone else inode
+        sandboxes, "_INITIAL_PID_NAMESPACE", (tmp_path / "self/ns/pid").stat().st_ino if gone else inode
     )
     path = str(tmp_path / "99/ns/net")
     assert find_sandboxes([path])[path].gone is gone
-
-
-def test_namespaces_are_found_once_by_mount_and_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal's path first; plain files and ended processes are none; what may not be looked into is counted."""
-    proc, mounts = tmp_path / "proc", tmp_path / "netns"
-    for process in ("self", "1", "2", "3", "4", "sys"):
-        (proc / process / "ns").mkdir(parents=True)
-    for name in ("self", "1", "2", "4"):
-        (proc / name / "ns/net").touch()
-    mounts.mkdir()
-    (mounts / "a").touch()
-    (proc / "2/ns/net").unlink()
-    (proc / "2/ns/net").hardlink_to(mounts / "a")
-    monkeypatch.setattr(namespaces, "PROC", proc)
-    monkeypatch.setattr(namespaces, "NETNS_FOLDERS", (mounts, tmp_path / "no"))
-    stat = Path.stat
-
-    def refuse(path: Path, **options: Any) -> Any:
-        if path == proc / "4/ns/net":
-            raise PermissionError
-        return stat(path, **options)
-
-    monkeypatch.setattr(Path, "stat", refuse)
-    named = str(proc / "1/ns/net")
-    found, hidden = find_namespaces({named: find_sandboxes([named])[named]})
-    assert sorted(found.values()) == [str(mounts / "a"), named]
-    assert hidden == 1
 
 
 def test_audit_without_a_journal_cannot_be_carried_out(tmp_path: Path) -> None:

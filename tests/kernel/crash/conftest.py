@@ -5,7 +5,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,25 @@ from multinic_lab.machine.api import LOOPBACK, listen_in
 from multinic_lab.provision import tools
 
 from multinic_core.kube import connect
-from multinic_core.model import CIDRS, IPPOOLS, NETWORKS, NODES, OUR_RESOURCES, SYSTEM_NAMESPACE, KubeObject, Resource
+from multinic_core.model import (
+    CIDRS,
+    IPPOOLS,
+    NETWORKS,
+    NODES,
+    OUR_RESOURCES,
+    SYSTEM_NAMESPACE,
+    IPPool,
+    KubeObject,
+    Resource,
+)
 from multinic_core.model.crd import crd
+from multinic_core.ports import Kubernetes
 
 NODE = "node-1"
 NICS = 3
+POOL = "net-a-192.168.0.0-24"
 LIMIT_SECONDS = 60
+NEAR_SECONDS = 30.0
 CRDS = Resource(
     KubeObject, "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False
 )
@@ -39,7 +52,7 @@ NAMESPACES = Resource(KubeObject, "", "v1", "Namespace", "namespaces", False)
 class CrashNode:
     """One node, its pods, and at most one daemon at a time over one run directory."""
 
-    def __init__(self, folder: Path, plugin: dict[str, str]) -> None:
+    def __init__(self, folder: Path, plugin: dict[str, Any]) -> None:
         self.folder = folder
         self.plugin = plugin
         self.tag = uuid4().hex[:8]
@@ -49,7 +62,8 @@ class CrashNode:
         self.run_dir = folder / "run"
         self.log = folder / "daemon.log"
         self.executables = install(folder / "bin", self.run_dir / "cni.sock")
-        self.forks = Forks(["ip", "netns", "exec", self.name], tools.environment())
+        self.environment = tools.environment()
+        self.forks = Forks(["ip", "netns", "exec", self.name], self.environment)
         self.kubeconfig = folder / "inside.conf"
         self.kept: Any = None
         self._daemon, self._status = 0, 0
@@ -72,6 +86,11 @@ class CrashNode:
             self._namespace(name)
             self.pods.append(name)
         return f"/run/netns/mnc-{self.tag}-{name}"
+
+    def remove_pod(self, name: str) -> None:
+        """Let its namespace end."""
+        self.pods.remove(name)
+        ip("netns", "del", f"mnc-{self.tag}-{name}")
 
     def close(self) -> None:
         self.forks.close()
@@ -113,7 +132,15 @@ class CrashNode:
             os.kill(self._daemon, 9)
             self.ended()
 
-    def call(self, command: str, pod: str = "", *, executable: str = "multi-nic", **fields: Any) -> Any:
+    def lose(self) -> None:
+        """Kill the daemon and remove its journal."""
+        self.kill()
+        for file in self.run_dir.glob("journal.db*"):
+            file.unlink()
+
+    def call(
+        self, command: str, pod: str = "", *, executable: str = "multi-nic", ifname: str = "net1", **fields: Any
+    ) -> Any:
         """Run the real executable as a runtime does; what it prints, as JSON."""
         netconf = {"cniVersion": "1.1.0", "name": "net-a", "type": "multi-nic", "plugin": self.plugin}
         netconf |= {"ipam": {"type": "multi-nic-ipam"}}
@@ -121,7 +148,7 @@ class CrashNode:
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": pod,
             "CNI_NETNS": self.pod(pod) if pod else "",
-            "CNI_IFNAME": "net1" if pod else "",
+            "CNI_IFNAME": ifname if pod else "",
             "CNI_PATH": str(self.folder / "bin"),
             "CNI_ARGS": f"K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_UID=uid-{pod}",
         }
@@ -137,6 +164,43 @@ class CrashNode:
         answer = json.loads(done.stdout) if done.stdout else None
         assert done.returncode == (1 if answer and "code" in answer else 0)
         return answer
+
+    def serves(self) -> bool:
+        return self.call("STATUS") is None
+
+    def ask(self, question: Callable[[Kubernetes], Any]) -> Any:
+        """What the API server answers to an async function of a client."""
+
+        async def main() -> Any:
+            return await question(connect(str(self.folder / "outside.conf")))
+
+        return trio.run(main)
+
+    def mirrored(self) -> set[str]:
+        """``pod address`` of every entry of the first pool."""
+
+        async def read(kubernetes: Kubernetes) -> IPPool:
+            return await kubernetes.get(IPPOOLS, POOL)
+
+        return {f"{each.pod} {each.address}" for each in self.ask(read).spec.allocations}
+
+    def unmirror(self, pod: str) -> None:
+        """Take a pod out of the mirror, as if it had never been written there."""
+
+        async def write(kubernetes: Kubernetes) -> None:
+            for pool in await kubernetes.list(IPPOOLS):
+                there = pool.to_json()["spec"].get("allocations", [])
+                kept = [entry for entry in there if entry["pod"] != pod]
+                await kubernetes.patch(IPPOOLS, pool.name, {"spec": {"allocations": kept}})
+
+        self.ask(write)
+
+    def until(self, true: Callable[[], bool], seconds: float = NEAR_SECONDS) -> None:
+        """Poll until it is so, for a bounded time."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)  # another process has no event to wait for
 
     def links(self, pod: str) -> dict[str, Any]:
         """ifname to ``ip -j -d address`` of a pod, without its loopback."""

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterable
 
 from multinic_core.errors import ContainerGoneError, KernelError
-from multinic_daemon.audit.sources.namespaces import find_namespaces, find_sandboxes
+from multinic_daemon.audit.sources.sandboxes import find_sandboxes
 from multinic_daemon.audit.world import KernelSeen, NamespaceSeen
 from multinic_daemon.compare import Observed
 from multinic_daemon.hostroutes import PROTOCOL, RoutingState, is_ours
+from multinic_daemon.namespaces import find_namespaces
 from multinic_daemon.netlink import Conversation, open_netns
 from multinic_daemon.netlink.observed import (
     read_addresses,
@@ -36,11 +37,11 @@ def observe_kernel(paths: Iterable[str]) -> KernelSeen:
     sandboxes = find_sandboxes(paths)
     named = {sandbox.inode for sandbox in sandboxes.values()}
     namespaces: dict[int, NamespaceSeen] = {}
-    found, hidden = find_namespaces(sandboxes)
-    for inode, where in found.items():
+    found = find_namespaces(path for path, sandbox in sandboxes.items() if sandbox.inode is not None)
+    for (_, inode), (where, *_) in found.paths.items():
         if (seen := _observe(inode, where)) and (inode in named or _has_links(seen)):
             namespaces[inode] = seen
-    return KernelSeen(namespaces, sandboxes, observe_routing(), hidden)
+    return KernelSeen(namespaces, sandboxes, observe_routing(), len(found.hidden))
 
 
 def observe_routing() -> RoutingState:
