@@ -52,6 +52,6 @@ help: ## Show this list
 	$(PROVISION) venv
 	touch $@
 
-.tools/.ready: lab/multinic_lab/provision/debian.py
+.tools/.ready: lab/multinic_lab/provision/debian.py lab/multinic_lab/provision/apart.py
 	$(PROVISION) tools
 	touch $@

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import constraints, debian, tools, venv
+from . import apart, constraints, debian, tools, venv
 
 
 def _venv() -> str:
@@ -21,6 +21,7 @@ def _tools() -> str:
     debian.unpack(debian.PACKAGES, tools.checkout() / ".tools")
     for name in tools.PACKAGES:
         tools.find(name)
+    apart.say(apart.unpack(tools.checkout() / ".tools"))
     return "Debian tools unpacked"
 
 

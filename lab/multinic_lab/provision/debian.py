@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 PACKAGES = ("user-mode-linux", "kmod", "iproute2", "iputils-ping", "iperf3", "containernetworking-plugins")
@@ -37,30 +37,35 @@ def unpack(packages: Sequence[str], tools: Path, *, folder: str = "debian") -> P
     Raises:
         ProvisionError: there is no apt here, or it fails; its own words are in the message.
     """
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise ProvisionError(f"no apt-get here: install these by the machine's own means: {' '.join(packages)}")
-    tools.mkdir(parents=True, exist_ok=True)
+    require_apt(packages)
     state, fresh, target = tools / "apt", tools / f"{folder}.new", tools / folder
-    for path in (state / "lists" / "partial", state / "cache" / "archives" / "partial", state / "debs"):
-        path.mkdir(parents=True, exist_ok=True)
-    options = _private(state)
-    _run(["apt-get", *options, "-qq", "update"], state)
-    wanted = sorted({*packages, *_missing(packages, options, state)} - NEVER)
-    _run(["apt-get", *options, "-qq", "download", *wanted], state / "debs")
+    options = private_state(state)
+    run(["apt-get", *options, "-qq", "update"], state)
+    wanted = sorted({*packages, *would_install(packages, options, state)} - NEVER)
+    run(["apt-get", *options, "-qq", "download", *wanted], state / "debs")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     for package in sorted((state / "debs").glob("*.deb")):
-        _run(["dpkg", "-x", str(package), str(fresh)], state)
-    _relative_links(fresh)
+        run(["dpkg", "-x", str(package), str(fresh)], state)
+    relative_links(fresh)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
     shutil.rmtree(state)
     return target
 
 
-def _private(state: Path) -> list[str]:
-    """apt options that keep every written file under `state` and leave the machine's sources, keys and status
-    as they are."""
+def require_apt(packages: Collection[str]) -> None:
+    """Raise ProvisionError where there is no apt to get these packages with."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        raise ProvisionError(f"no apt-get here: install these by the machine's own means: {' '.join(packages)}")
+
+
+def private_state(state: Path) -> list[str]:
+    """Make an empty folder `state` and return apt options that keep every written file under it and leave the
+    machine's sources, keys and status as they are; downloads belong into its folder ``debs``."""
+    shutil.rmtree(state, ignore_errors=True)
+    for path in (state / "lists" / "partial", state / "cache" / "archives" / "partial", state / "debs"):
+        path.mkdir(parents=True)
     settings = {
         "Dir::State": state,
         "Dir::State::lists": state / "lists",
@@ -75,13 +80,13 @@ def _private(state: Path) -> list[str]:
     return [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
 
 
-def _missing(packages: Sequence[str], options: list[str], state: Path) -> set[str]:
+def would_install(packages: Sequence[str], options: list[str], state: Path) -> set[str]:
     """Packages apt would install along with `packages` on this machine, recommendations left out."""
-    simulated = _run(["apt-get", *options, "--simulate", "--no-install-recommends", "install", *packages], state)
+    simulated = run(["apt-get", *options, "--simulate", "--no-install-recommends", "install", *packages], state)
     return set(INSTALLS.findall(simulated))
 
 
-def _relative_links(root: Path) -> None:
+def relative_links(root: Path) -> None:
     """Absolute links point at the machine; make them point into `root` when what they mean is there."""
     for folder, _, _ in os.walk(root):
         for path in Path(folder).iterdir():
@@ -94,7 +99,7 @@ def _relative_links(root: Path) -> None:
                 path.symlink_to(os.path.relpath(f"{root}{meant}", folder))
 
 
-def _run(command: list[str], folder: Path) -> str:
+def run(command: list[str], folder: Path) -> str:
     """Run and return what was printed; a failure carries the last lines of both streams."""
     done = subprocess.run(
         command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=_environment()

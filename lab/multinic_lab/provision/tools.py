@@ -9,6 +9,8 @@ import os
 import shutil
 from pathlib import Path
 
+from . import apart
+
 PACKAGES = {
     "linux.uml": "user-mode-linux",
     "modprobe": "kmod",
@@ -56,10 +58,12 @@ def find(name: str) -> Path:
         for sub in _PROGRAM_FOLDERS:
             if os.access(candidate := folder / sub / name, os.X_OK):
                 return candidate
+        if (script := apart.find(folder.parent, name)) is not None:
+            return script
     search = os.pathsep.join([os.environ.get("PATH", ""), *_MACHINE_FOLDERS])
     if (found := shutil.which(name, path=search)) is not None:
         return Path(found).absolute()
-    package = PACKAGES.get(name, name)
+    package = (PACKAGES | apart.PROGRAMS).get(name, name)
     raise ToolMissingError(
         f"{name!r} (Debian package {package!r}) is neither under {checkout() / '.tools'} nor on this machine: "
         "run 'make tools'"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from multinic_lab.kernel.placement import runs_natively
-from multinic_lab.provision import constraints, debian, tools
+from multinic_lab.provision import apart, constraints, debian, tools
 
 CHECKOUT = tools.checkout()
 
@@ -93,9 +93,88 @@ def test_links_to_the_machine_are_turned_into_the_folder(tmp_path: Path):
     (tmp_path / "sbin").mkdir()
     (tmp_path / "sbin" / "modprobe").symlink_to("/bin/kmod")
     (tmp_path / "sbin" / "other").symlink_to("/bin/none-such")
-    debian._relative_links(tmp_path)
+    debian.relative_links(tmp_path)
     assert str((tmp_path / "sbin" / "modprobe").readlink()) == "../bin/kmod"
     assert str((tmp_path / "sbin" / "other").readlink()) == "/bin/none-such"
+
+
+DEB822 = """\
+# the machine's own
+Types: deb deb-src
+URIs: mirror:/own
+Suites: older older-updates
+Components: main contrib
+Signed-By: /keys/archive.gpg
+
+Types: deb
+URIs: mirror:/own-security
+Suites: older-security
+Components: main
+Signed-By: /keys/archive.gpg
+
+Enabled: no
+Types: deb
+URIs: mirror:/off
+Suites: older
+Components: main
+"""
+ONE_LINE = """\
+deb [arch=amd64 signed-by=/keys/archive.gpg] mirror:/own older main contrib
+deb-src mirror:/own older main
+deb mirror:/own older-updates main
+# deb mirror:/off older main
+"""
+WANTED = "Types: deb\nURIs: mirror:/own\nSuites: newer\nComponents: main contrib\nSigned-By: /keys/archive.gpg\n"
+
+
+@pytest.mark.parametrize(("name", "text"), [("sources.list.d/a.sources", DEB822), ("sources.list", ONE_LINE)])
+def test_a_later_release_comes_from_where_the_machines_own_does(tmp_path: Path, name: str, text: str):
+    """Same place, components and keys, with the other release's name; neither updates nor what is switched off."""
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / name).write_text(text)
+    assert apart.later_sources(tmp_path, "older", "newer") == WANTED
+    assert apart.later_sources(tmp_path, "another", "newer") == ""
+
+
+def test_what_no_release_has_is_said_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """One sentence with the program and what each release said, loud on stderr; and it is named when it is needed."""
+
+    def refuse(command: list[str], _: Path) -> str:
+        raise debian.ProvisionError(f"{command[0]} failed with status 100")
+
+    monkeypatch.setattr(apart, "run", refuse)
+    monkeypatch.setattr(apart, "require_apt", lambda _: None)
+    problems = apart.unpack(tmp_path / ".tools")
+    assert len(problems) == 1
+    assert problems[0].startswith("without micropython: ")
+    assert f"{apart.LATER}: apt-get failed with status 100" in problems[0]
+    apart.say(problems)
+    assert f"*** {problems[0]}\n" in capsys.readouterr().err
+    monkeypatch.setenv("MULTINIC_TOOLS", str(tmp_path / ".tools" / "debian"))
+    monkeypatch.setattr(tools, "_MACHINE_FOLDERS", ())
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(tools.ToolMissingError, match="Debian package 'micropython'"):
+        tools.find("micropython")
+
+
+def test_a_program_apart_is_started_with_its_own_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its script calls the loader beside it, wherever the folder is, and is on no search path."""
+    root = tmp_path / "newer"
+    for path in ("usr/lib/any-linux-gnu/ld-linux-any.so.2", "usr/bin/program"):
+        (root / path).parent.mkdir(parents=True)
+        (root / path).write_text('#!/bin/sh\necho "$0" "$@"\n')
+        (root / path).chmod(0o755)
+    apart._write_script(root, "program")
+    (tmp_path / "debian").mkdir()
+    monkeypatch.setenv("MULTINIC_TOOLS", str(tmp_path / "debian"))
+    script = tools.find("program")
+    done = subprocess.run([script, "word"], capture_output=True, text=True, check=True)
+    here = f"{script.parent}/.."
+    libraries = f"{here}/usr/lib/any-linux-gnu"
+    assert done.stdout == f"{libraries}/ld-linux-any.so.2 --library-path {libraries} {here}/usr/bin/program word\n"
+    assert str(root) not in str(tools.environment())
 
 
 def test_make_help_has_a_line_for_every_target():
