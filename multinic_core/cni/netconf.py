@@ -62,6 +62,8 @@ class NetConf(JsonModel):
     master_nets: list[str] | None = None
     masters: list[str] | None = None
     device_ids: list[str] | None = Field(default=None, alias="deviceIDs")
+    standalone: bool = False
+    """Served by the executable itself, never by a daemon."""
     multi_nic_ipam: bool = Field(default=False, alias="multiNICIPAM")
     args: Args = Field(default_factory=Args)
     runtime_config: dict[str, Any] = Field(default_factory=dict)

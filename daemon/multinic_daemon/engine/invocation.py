@@ -34,6 +34,7 @@ KEPT_BYTES = 16 << 10
 """Longer network configurations are read anew each time."""
 UNSUPPORTED_RUNTIME = ("mac", "deviceID", "infinibandGUID", "bandwidth")
 """Keys of ``runtimeConfig`` that ask for what the engine cannot give yet."""
+STANDALONE = "standalone: found true, expected a network of this node's daemon; such a one the executable serves itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ def read_invocation(request: CniRequest) -> Invocation:
         )
     if not netconf.name:
         raise ConfigError("name: missing, expected the name of a network")
+    if netconf.standalone:
+        raise ConfigError(STANDALONE)
     pod, static = parse_cni_args(request.args)
     if request.command == "ADD":
         _refuse_unsupported(netconf, request.args)
@@ -146,7 +149,7 @@ def read_key(request: CniRequest) -> AttachmentKey:
     Raises:
         InvocationError: the environment does not name an attachment.
         DecodeError: the network configuration is no JSON object.
-        ConfigError: it has no name.
+        ConfigError: it has no name, or is not for a daemon.
     """
     check_environment(request)
     try:
@@ -158,6 +161,8 @@ def read_key(request: CniRequest) -> AttachmentKey:
     name = document.get("name")
     if not isinstance(name, str) or not name:
         raise ConfigError(f"name: found {name!r}, expected the name of a network")
+    if document.get("standalone") is True:
+        raise ConfigError(STANDALONE)
     return AttachmentKey(request.plugin, name, request.container_id, request.ifname)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from multinic_core.errors import DaemonUnavailableError, KernelError, MultinicError
+from multinic_core.model import pool_name
 from multinic_core.plan import NodeView
 from multinic_core.registry import Registry, load_plugins
 from multinic_daemon import apply
@@ -97,9 +98,9 @@ async def _serve_in_turn(
         view = await _look(network) if network else NodeView(NODE, {})
         cluster = OneNetwork(None)
         if network:
-            known, problems = pool_objects(network.network.name, network.pools, view, ())
-            taken = held_elsewhere(journal, [pool.name for pool in known])
-            pools, problems = pool_objects(network.network.name, network.pools, view, taken)
+            name = network.network.name
+            taken = held_elsewhere(journal, {pool_name(name, str(pool.network)) for pool in network.pools})
+            pools, problems = pool_objects(name, network.pools, view, taken)
             cluster = OneNetwork(network.network, pools, problems)
         engine = Engine(registry, journal, apply, cluster, lambda: view)
         await recover(engine)

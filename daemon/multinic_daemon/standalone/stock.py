@@ -8,7 +8,7 @@ namespace has it any more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from multinic_core.errors import DaemonUnavailableError, KernelError
@@ -24,7 +24,7 @@ from multinic_daemon.rebuild import read_blocks, take_missing
 log = logging.getLogger(__name__)
 
 
-def held_elsewhere(journal: Journal, pools: Sequence[str]) -> list[IPNetwork]:
+def held_elsewhere(journal: Journal, pools: Set[str]) -> list[IPNetwork]:
     """Addresses that the journal holds in other pools: of other networks, or of this one when it was written
     differently. Pools may overlap, addresses must not."""
     rows = read_snapshot(journal.path).allocations.values()
