@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from multinic_core.addressing import overlaps, usable_indexes
 from multinic_core.errors import AddressInUseError, ConfigError, PoolExhaustedError
 from multinic_core.hookspecs import Ipam, hookimpl
 from multinic_core.model import MULTI_NIC_IPAM
-from multinic_core.plan import Allocation, AllocationRequest, IPAddress, IPInterface, IPNetwork
+from multinic_core.plan import Allocation, AllocationRequest, IPAddress, IPNetwork
 from multinic_core.pools import HeldIndexes, Pool
 
 
@@ -51,17 +51,11 @@ def next_index(pool: Pool) -> int | None:
     return None
 
 
-def _with_prefix(address: IPAddress, prefix_length: int) -> IPInterface:
-    return (
-        ip_interface((int(address), prefix_length))
-        if address.version == 4
-        else ip_interface(f"{address}/{prefix_length}")
-    )
-
-
 def _allocation(pool: Pool, index: int) -> Allocation:
-    address = pool.network.network_address + index
-    return Allocation(pool.name, pool.parent, index, _with_prefix(address, pool.prefix_length))
+    network = pool.network
+    interface = IPv4Interface if network.version == 4 else IPv6Interface
+    address = interface((int(network.network_address) + index, pool.prefix_length))
+    return Allocation(pool.name, pool.parent, index, address)
 
 
 def _static(pool: Pool, address: IPAddress) -> Allocation:

@@ -9,6 +9,7 @@ so that what leaves from its address leaves through it, also where two links are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from ipaddress import ip_network
 
 from multinic_core.errors import ConfigError
@@ -62,7 +63,7 @@ def plan_child_links(
     Raises:
         ConfigError: a parent that this node does not have, or an MTU that its parent does not carry; all at once.
     """
-    settings = {**LOOSE_FILTER, **(OWN_ARP if arp else {})} if len(request.links) > 1 else {}
+    settings = (*LOOSE_FILTER.items(), *(OWN_ARP.items() if arp else ())) if len(request.links) > 1 else ()
     steps: list[Step] = []
     problems: list[str] = []
     for position, link in enumerate(request.links):
@@ -81,8 +82,7 @@ def plan_child_links(
             CreateLink(link.ifname, link_kind, parent.ifname, parent.ifindex, mtu or parent.mtu, dict(attributes))
         )
         steps.extend(AddAddress(link.ifname, address) for address in link.addresses)
-        prefix = f"net/ipv4/conf/{link.ifname}"
-        steps.extend(SetSysctl(f"{prefix}/{name}", value) for name, value in settings.items())
+        steps.extend(_set_all(link.ifname, settings))
         if source_routing:
             steps.extend(_source_routing(link, source_table(request.ifname, position)))
     if source_routing and len(request.links) > TABLES:
@@ -90,6 +90,12 @@ def plan_child_links(
     if problems:
         raise ConfigError(*problems)
     return Plan(tuple(steps))
+
+
+@lru_cache(maxsize=1024)
+def _set_all(ifname: str, settings: tuple[tuple[str, str], ...]) -> tuple[SetSysctl, ...]:
+    """Kept, as links of all pods have the same names and settings."""
+    return tuple(SetSysctl(f"net/ipv4/conf/{ifname}/{name}", value) for name, value in settings)
 
 
 def source_table(ifname: str, position: int) -> int:

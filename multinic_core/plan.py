@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -218,10 +219,16 @@ class SetSysctl:
 
     @property
     def _parts(self) -> tuple[str, str]:
-        match self.key.split("/"):
-            case ["net", "ipv4", "conf", ifname, name]:
-                return ifname, name
-        return "", ""
+        return _setting_parts(self.key)
+
+
+@lru_cache(maxsize=1024)
+def _setting_parts(key: str) -> tuple[str, str]:
+    """ifname and name of a key; kept, as pods' links have the same names and settings."""
+    match key.split("/"):
+        case ["net", "ipv4", "conf", ifname, name]:
+            return ifname, name
+    return "", ""
 
 
 Step: TypeAlias = CreateLink | AddAddress | AddRoute | AddRule | SetSysctl

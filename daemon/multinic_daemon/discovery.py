@@ -2,7 +2,8 @@
 
 An announcement about links, addresses or default routes only says that something changed; links, addresses and
 default routes are then read afresh and the rule of :mod:`multinic_daemon.nics` decides. Announcements that come close
-together, as when a pod starts, cause one reading. Nothing is read while nothing changes.
+together cause one reading. Nothing is read while nothing changes: that a NIC is as it was read last, which the kernel
+announces for each pod link that is made on it or goes, says nothing new.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from multinic_core.plan import IPAddress, IPInterface, Nic, NodeView
 from multinic_daemon.netlink import Conversation, Link, open_netns
 from multinic_daemon.netlink import events as ev
 from multinic_daemon.netlink import requests as rq
-from multinic_daemon.netlink.observed import read_addresses, read_links, read_routes
+from multinic_daemon.netlink.observed import decode_link, read_addresses, read_links, read_routes
 from multinic_daemon.netlink.wire import Message
 from multinic_daemon.nics import NodeFacts, is_default, primary_nics, secondary_nics
 from multinic_daemon.sysfs import DeviceFacts, device_facts
@@ -69,6 +70,8 @@ class Discovery:
         self._outside = _Outside()
         self._last_primary: frozenset[str] = frozenset()
         self._devices: dict[DeviceKey, DeviceFacts] = {}
+        self._links: dict[int, Link] = {}
+        """ifindex to each link of the node as it was read last."""
         self._callbacks: list[Callable[[], None]] = []
         self._dirty = trio.Event()
         self._read_done = trio.Event()
@@ -129,7 +132,7 @@ class Discovery:
             messages = await events.read()
             if messages is None:
                 log.warning("netlink announcements lost, reading everything", extra={"node": self._view.name})
-            if messages is None or any(_matters(message) for message in messages):
+            if messages is None or any(self._matters(message) for message in messages):
                 self._dirty.set()
 
     async def _read(self) -> None:
@@ -170,6 +173,7 @@ class Discovery:
 
         facts, nics = await trio.to_thread.run_sync(read)
         self._last_primary = primary_nics(facts)
+        self._links = {link.ifindex: link for link in facts.links}
         view = NodeView(self._view.name, MappingProxyType({nic.ifname: nic for nic in nics}))
         if view != self._view:
             log.info("NICs changed", extra={"node": view.name, "nics": list(view.nics)})
@@ -186,15 +190,17 @@ class Discovery:
         }
         return {ifname: self._devices[key] for ifname, key in keys.items()}
 
+    def _matters(self, message: Message) -> bool:
+        """Whether an announcement can change the view: of routes, only default ones can."""
+        if message.type in _ROUTE_MESSAGES:
+            _, length, _, _, table, _, _, _, _ = rq.RTMSG.unpack_from(message.body)
+            return bool(length == 0 and table == rq.RT_TABLE_MAIN)
+        if message.type == rq.RTM_NEWLINK:
+            link = decode_link(message.body)
+            return link != self._links.get(link.ifindex)
+        return True
+
     def _set_outside(self, outside: _Outside) -> None:
         if outside != self._outside:
             self._outside = outside
             self._dirty.set()
-
-
-def _matters(message: Message) -> bool:
-    """Whether an announcement can change the view: of routes, only default ones can."""
-    if message.type in _ROUTE_MESSAGES:
-        _, length, _, _, table, _, _, _, _ = rq.RTMSG.unpack_from(message.body)
-        return bool(length == 0 and table == rq.RT_TABLE_MAIN)
-    return True

@@ -1,6 +1,8 @@
 """The journal: what is written stays, what is not ours is refused, and no address is in it twice."""
 
+import json
 import sqlite3
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
@@ -47,6 +49,14 @@ def new(container: str = "c1", *indexes: int, pool: str = "p") -> NewAttachment:
 def test_plan_survives_its_json() -> None:
     """Every kind of step comes back equal."""
     assert decode_plan(encode_plan(PLAN)) == PLAN
+
+
+def test_a_plan_is_written_as_json_is() -> None:
+    """Names with quotes and other letters are escaped, so that any reader of JSON gets them back."""
+    odd = Plan(tuple(replace(step, ifname='n"\\ä') if isinstance(step, CreateLink) else step for step in PLAN.steps))
+    for plan in (PLAN, odd, Plan(())):
+        assert encode_plan(plan) == json.dumps(json.loads(encode_plan(plan)), separators=(",", ":"))
+        assert decode_plan(encode_plan(plan)) == plan
 
 
 def test_a_route_written_before_tables_were_known_is_one_of_the_main_table() -> None:

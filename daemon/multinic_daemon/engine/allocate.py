@@ -62,15 +62,25 @@ def cursors(allocations: Sequence[Allocation], static: Sequence[IPInterface]) ->
 
 
 def _contract_problem(allocations: Sequence[Allocation], parents: Sequence[str], pools: Sequence[Pool]) -> str:
-    by_name = {pool.name: pool for pool in pools}
+    by_name, wanted = {pool.name: pool for pool in pools}, frozenset(parents)
     given: set[tuple[str, int]] = set()
     for each in allocations:
         pool = by_name.get(each.pool)
-        if pool is None or each.parent not in parents or pool.parent != each.parent:
+        if pool is None or each.parent not in wanted or pool.parent != each.parent:
             return f"gave {each}, expected a pool of {sorted(by_name)!r} on one of {list(parents)!r}"
-        if each.address.ip not in pool.network or each.address.ip != pool.network.network_address + each.index:
+        if not _is_at(each.address, each.index, pool):
             return f"gave {each.address} as index {each.index} of {pool.network}"
         if each.index in pool.held or (each.pool, each.index) in given:
             return f"gave {each.address} of pool {each.pool!r}, which is held already"
         given.add((each.pool, each.index))
     return ""
+
+
+def _is_at(address: IPInterface, index: int, pool: Pool) -> bool:
+    """Whether the address is host ``index`` of the pool; in whole numbers, as for each NIC of each pod."""
+    network = pool.network
+    return (
+        address.version == network.version
+        and int(address) - int(network.network_address) == index
+        and 0 <= index < 1 << (network.max_prefixlen - network.prefixlen)
+    )

@@ -15,7 +15,7 @@ import trio
 from multinic_core.cni import Result
 from multinic_core.errors import AttachmentExistsError, ContainerGoneError, DaemonUnavailableError, MultinicError
 from multinic_core.model import MULTI_NIC_IPAM, MultiNicNetwork
-from multinic_core.plan import AttachmentRequest, CreateLink, LinkRequest, Plan
+from multinic_core.plan import AttachmentRequest, CreateLink, IPInterface, LinkRequest, Plan
 from multinic_core.pools import Pool
 from multinic_daemon import crashpoints
 from multinic_daemon.engine import allocate as allocating
@@ -51,8 +51,8 @@ async def attach(engine: Engine, call: Invocation) -> Result:
     """Attach one pod interface, or answer again what was answered before.
 
     Raises:
-        MultinicError: nothing is left of the attempt; or, when undoing failed too, a row that DEL or the next
-            start finishes.
+        MultinicError: nothing is left of the attempt; or, when undoing failed too, a row that is removed as soon as
+            the kernel allows it.
     """
     async with engine.making.enter(call.netconf.name), engine.locks((call.container_id, call.ifname)):
         if (recorded := await settle_recorded(engine, call)) is not None:
@@ -194,9 +194,11 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepa
     names = link_names(call.ifname, len(selection.chosen))
     require_pools(engine, netconf.name, netconf.ipam.get("type"), selection.chosen, pools)
     allocations = allocating.allocate(engine.registry, netconf.ipam, selection.chosen, call.static, pools)
+    given: dict[str, list[IPInterface]] = {parent: [] for parent in selection.chosen}
+    for each in allocations:
+        given[each.parent].append(each.address)
     links = tuple(
-        LinkRequest(name, parent, tuple(each.address for each in allocations if each.parent == parent))
-        for name, parent in zip(names, selection.chosen, strict=True)
+        LinkRequest(name, parent, tuple(given[parent])) for name, parent in zip(names, selection.chosen, strict=True)
     )
     # A copy, because the netconf is kept for the next pod and a plugin might change what it gets.
     config = deepcopy(netconf.plugin)
@@ -266,7 +268,5 @@ async def _undo(engine: Engine, record: Record) -> None:
             cause = str(error)
         else:
             return
-    log.error(
-        "links of a failed ADD may be left; its addresses stay held until DEL or the next start",
-        extra={"container_id": record.key.container_id, "ifname": record.key.ifname, "cause": cause},
-    )
+    fields = {**record.key.log_fields, "cause": cause}
+    log.warning("links of a failed ADD may be left and its addresses stay held, will retry", extra=fields)

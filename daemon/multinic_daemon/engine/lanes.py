@@ -26,8 +26,9 @@ T = TypeVar("T")
 
 WAIT_SECONDS = 40.0
 """For a worker. Below what a whole call may take, so that the answer says what was waited for."""
-PROMPT_SECONDS = 0.002
-"""How long the loop may be held up for a call that is alone: more than making the links of a pod takes, as a rule."""
+PROMPT_SECONDS = 0.01
+"""How long the loop may be held up for a call that is alone: more than making 16 links takes, as a rule. Another call
+that comes meanwhile loses little, as the kernel makes links one at a time."""
 
 
 class Held:

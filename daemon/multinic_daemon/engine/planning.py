@@ -23,6 +23,9 @@ from multinic_core.plan import (
 from multinic_core.registry import Registry
 from multinic_daemon.engine.limits import limited
 
+_STEPS = get_args(Step)
+"""The classes of steps, as a tuple: a union is looked through five times as slowly."""
+
 
 def main_plugin(registry: Registry, block: Mapping[str, Any]) -> MainPlugin:
     """The main plugin that the netconf's ``plugin`` block names.
@@ -65,24 +68,26 @@ def make_plan(
 
 
 def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkRequest]) -> str:
-    created = [(step.ifname, step.parent) for step in plan.links]
+    created_links = plan.links
+    created = [(step.ifname, step.parent) for step in created_links]
     wanted = [(link.ifname, link.parent) for link in links]
     if created != wanted:
         return f"planned links {created!r}, expected {wanted!r}"
-    if foreign := sorted({step.link_kind for step in plan.links} - plugin.link_kinds):
+    if foreign := sorted({step.link_kind for step in created_links} - plugin.link_kinds):
         return f"planned links of kind {foreign!r}, expected {sorted(plugin.link_kinds)!r}"
     given = [(step.ifname, step.address) for step in plan.addresses]
     held = [(link.ifname, address) for link in links for address in link.addresses]
     if given != held and Counter(given) != Counter(held):
         return f"planned addresses {_text(given)!r}, expected {_text(held)!r}"
-    if odd := [step for step in plan.steps if not isinstance(step, Step)]:
-        return f"planned {odd[0]!r}, expected one of {sorted(kind.__name__ for kind in get_args(Step))}"
+    if odd := [step for step in plan.steps if not isinstance(step, _STEPS)]:
+        return f"planned {odd[0]!r}, expected one of {sorted(kind.__name__ for kind in _STEPS)}"
     names = {link.ifname for link in links}
     if strange := [step for step in plan.sysctls if step.ifname not in names]:
         return f"planned setting {strange[0].key!r}, expected 'net/ipv4/conf/IFNAME/NAME' of one of {sorted(names)}"
-    sources = {ip_network(address.ip) for link in links for address in link.addresses}
-    if alien := [step for step in plan.rules if step.src not in sources]:
-        return f"planned a rule from {alien[0].src}, expected one of the pod's addresses"
+    if rules := plan.rules:
+        sources = {ip_network(address.ip) for link in links for address in link.addresses}
+        if alien := [step for step in rules if step.src not in sources]:
+            return f"planned a rule from {alien[0].src}, expected one of the pod's addresses"
     return ""
 
 

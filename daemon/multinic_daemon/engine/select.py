@@ -43,17 +43,18 @@ def find_members(netconf: NetConf, view: NodeView, pool_parents: Collection[str]
         cidr: the network's blocks, or None.
     """
     nics = sorted(view.nics.values(), key=lambda nic: nic.ifname)
+    networks = {nic.ifname: str(nic.network) for nic in nics}
     if netconf.master_nets:
         order = {network: position for position, network in enumerate(netconf.master_nets)}
         # A NIC without address of its own belongs when the operator was told so by hand and made a pool for it.
         chosen = [
-            nic for nic in nics if str(nic.network) in order or (nic.network is None and nic.ifname in pool_parents)
+            nic for nic in nics if networks[nic.ifname] in order or (nic.network is None and nic.ifname in pool_parents)
         ]
-        chosen.sort(key=lambda nic: (order.get(str(nic.network), len(order)), nic.ifname))
+        chosen.sort(key=lambda nic: (order.get(networks[nic.ifname], len(order)), nic.ifname))
         why = "its network {} is not one of masterNets"
     elif netconf.ipam.get("type") == MULTI_NIC_IPAM:
         blocks = {entry.net_address for entry in cidr.spec.cidr} if cidr else set()
-        chosen = [nic for nic in nics if nic.ifname in pool_parents or str(nic.network) in blocks]
+        chosen = [nic for nic in nics if nic.ifname in pool_parents or networks[nic.ifname] in blocks]
         why = "the operator has given its network {} no block"
     else:
         chosen, why = nics, ""

@@ -167,8 +167,26 @@ async def test_a_receive_buffer_that_runs_over_is_reported_as_a_loss(ground: Any
                 seen.append(await events.read())
 
 
-async def test_nothing_is_read_while_nothing_changes(ground: Any, monkeypatch: pytest.MonkeyPatch):
-    """There is no polling: silence, and routes that are no default routes, cause no reading; an address does."""
+def foreign_routes(ground: Any) -> None:
+    for i in range(3):
+        ground.ip(ground.node, "route", "add", f"10.77.{i}.0/24", "via", "10.0.1.1")
+
+
+def pod_links(ground: Any) -> None:
+    pod = ground.namespace("pod")
+    for _ in range(3):
+        inside = ["netns", pod.rpartition("/")[2], "name", "net1-0", "type", "macvlan"]
+        ground.ip(ground.node, "link", "add", "link", "eth1", *inside)
+        ground.ip(pod, "link", "set", "net1-0", "up")
+        ground.ip(pod, "link", "del", "net1-0")
+
+
+@pytest.mark.link_kind("macvlan")
+@pytest.mark.parametrize("noise", [foreign_routes, pod_links])
+async def test_nothing_is_read_while_nothing_changes(
+    ground: Any, monkeypatch: pytest.MonkeyPatch, noise: Callable[[Any], None]
+):
+    """There is no polling: neither silence, nor other routes than default ones, nor pods' links cause a reading."""
     # a link-local address would announce itself when it likes
     ground.ip(ground.node, "link", "add", "eth1", "type", "veth", "peer", "name", "far")
     for ifname in ("eth1", "far"):
@@ -187,9 +205,8 @@ async def test_nothing_is_read_while_nothing_changes(ground: Any, monkeypatch: p
         await trio.testing.wait_all_tasks_blocked(quiet_seconds)
         await found.settled()
         monkeypatch.setattr(discovery_module, "read_links", counted)
-        for i in range(3):
-            ground.ip(ground.node, "route", "add", f"10.77.{i}.0/24", "via", "10.0.1.1")
-            await trio.testing.wait_all_tasks_blocked(quiet_seconds)
+        await trio.to_thread.run_sync(noise, ground)
+        await trio.testing.wait_all_tasks_blocked(quiet_seconds)
         assert readings == []
         ground.ip(ground.node, "address", "add", "10.0.1.6/24", "dev", "eth1")
         await shows(found, lambda f: len(f.view().nics["eth1"].addresses) == 2)
