@@ -49,23 +49,37 @@ class NetworkRoutes:
 
 
 def network_routes(cidr: CIDR, node: str) -> NetworkRoutes | None:
-    """The host routes of a network on this node; None when it has none: not an L3 network, or not one of this node."""
-    if cidr.spec.config.vlan_mode not in L3_MODES or cidr.metadata.deletion_timestamp is not None:
+    """The host routes of a network whose CIDR lists the nodes (see :mod:`multinic_daemon.compactroutes` for others).
+
+    None when this node has none: not an L3 network, or not one of this node.
+    """
+    if not is_routed(cidr):
         return None
     if not any(host.host_name == node for entry in cidr.spec.cidr for host in entry.hosts):
         return None
     problems: list[str] = []
+    sources = rule_sources(cidr, problems)
+    routes: dict[IPNetwork, HostRoute] = {}
+    for entry in cidr.spec.cidr:
+        for route in _entry_routes(entry, node, problems):
+            routes.setdefault(route.dst, route)
+    return NetworkRoutes(cidr.name, sources, tuple(sorted(routes.values(), key=order)), tuple(problems))
+
+
+def is_routed(cidr: CIDR) -> bool:
+    """Whether nodes have host routes for this network."""
+    return cidr.spec.config.vlan_mode in L3_MODES and cidr.metadata.deletion_timestamp is None
+
+
+def rule_sources(cidr: CIDR, problems: list[str]) -> tuple[IPNetwork, ...]:
+    """The subnets that have a rule; a sentence is added for each that cannot have one."""
     sources: list[IPNetwork] = []
     for text in cidr.spec.config.subnet.split(","):
         try:
             sources.append(ip_network(text.strip(), strict=False))
         except ValueError:
             problems.append(f"subnet {text!r} is no network, so it has no rule")
-    routes: dict[IPNetwork, HostRoute] = {}
-    for entry in cidr.spec.cidr:
-        for route in _entry_routes(entry, node, problems):
-            routes.setdefault(route.dst, route)
-    return NetworkRoutes(cidr.name, tuple(sources), tuple(sorted(routes.values(), key=_order)), tuple(problems))
+    return tuple(sources)
 
 
 def _entry_routes(entry: CIDREntry, node: str, problems: list[str]) -> Iterable[HostRoute]:
@@ -88,8 +102,9 @@ def _entry_routes(entry: CIDREntry, node: str, problems: list[str]) -> Iterable[
         yield HostRoute(dst, gateway, own[0])
 
 
-def _order(route: HostRoute) -> tuple[int, IPNetwork]:
-    return route.dst.version, route.dst
+def order(route: HostRoute) -> tuple[int, int, int]:
+    """Sort key: by ``dst``, IPv4 first."""
+    return route.dst.version, int(route.dst.network_address), route.dst.prefixlen
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +171,22 @@ def route_changes(
             changes.delete_routes.append(route)
     for table, wish in desired.items():
         problems = list(wish.problems)
-        lost: dict[str, int] = {}
+        lost: dict[str, None] = {}
         for wanted in wish.routes:
             there = held.pop((table, wanted.dst), [])
             link = state.links.get(wanted.ifname)
             if link is None or not link.up:
                 # a renamed NIC still carries the old routes, and the CIDR will follow: nothing healthy is taken away
-                lost[wanted.ifname] = lost.get(wanted.ifname, 0) + 1
+                lost[wanted.ifname] = None
                 continue
             good = [r for r in there if r.gateway == wanted.gateway and r.ifindexes == (link.ifindex,)]
             if not good:
                 changes.add_routes.append(RouteAddition(wish.network, table, wanted, link.ifindex, bool(there)))
                 there = there[1:]  # the first is replaced in one step, so that its traffic never stops
             changes.delete_routes += [route for route in there if route not in good[:1]]
-        for ifname, count in lost.items():
+        for ifname in lost:  # how many they are stays out of a report, as it changes with each node that joins
             what = "is missing" if ifname not in state.links else "is down"
-            problems.append(f"NIC {ifname!r} {what}, {count} routes wait for it")
+            problems.append(f"NIC {ifname!r} {what}, its routes wait for it")
         if problems:
             changes.problems[wish.network] = problems
     changes.delete_routes += [route for routes in held.values() for route in routes]

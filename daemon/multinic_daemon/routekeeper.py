@@ -1,32 +1,48 @@
-"""Brings the kernel's host routes and rules to what the networks want: one reading, one comparison, one batch."""
+"""Brings the kernel's host routes and rules to what the networks want: one reading, one comparison, one batch.
+
+Between two comparisons what the last one left is known, and a change of a few routes is made without reading all of
+them: the same pure comparison, of those few alone. Where it is not known what there is, as after a refusal, it says so,
+and everything has to be compared.
+"""
 
 from __future__ import annotations
 
-import errno
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from multinic_core.errors import KernelError
+from multinic_core.plan import IPNetwork
 from multinic_daemon.hostroutes import (
     PROTOCOL,
-    RULE_PRIORITY,
-    Changes,
+    HostRoute,
     NetworkRoutes,
-    RouteAddition,
     RoutingState,
     is_ours,
     route_changes,
 )
-from multinic_daemon.netlink import Conversation, Request, open_netns
+from multinic_daemon.netlink import Conversation, open_netns
 from multinic_daemon.netlink import requests as rq
-from multinic_daemon.netlink.observed import Route, Rule, read_links, read_routes, read_rules
+from multinic_daemon.netlink.observed import Link, Route, Rule, read_links, read_routes, read_rules
+from multinic_daemon.routebatch import perform
 from multinic_daemon.tables import assign_tables, named_tables, write_names
 
 log = logging.getLogger(__name__)
 
-_GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV})
-"""Answers to a deletion of what has gone by itself."""
+Deltas = Mapping[str, Mapping[IPNetwork, HostRoute | None]]
+"""Network to each ``dst`` that has changed, with the route that it shall have now, None for none."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What one network's table holds since the last comparison."""
+
+    routes: dict[IPNetwork, HostRoute]
+    """What was wanted last, by ``dst``; it is there, but for what is
+    doubtful."""
+    doubtful: set[IPNetwork] = field(default_factory=set)
+    """``dst`` of which it is not known what is there: refused, waiting for its NIC, or held by a foreign route."""
 
 
 class RouteKeeper:
@@ -45,6 +61,10 @@ class RouteKeeper:
         """Network to the table it was given."""
         self.ifindexes: frozenset[int] = frozenset()
         """Links that routes go through, as last seen."""
+        self.links: dict[str, Link] = {}
+        """The node's links by ifname, as last seen."""
+        self._known: dict[str, _Known] = {}
+        """Network to what its table holds; without those of which nothing is known."""
         self._named: dict[str, int] | None = None
 
     @property
@@ -54,6 +74,7 @@ class RouteKeeper:
 
     def close(self) -> None:
         """Give up the socket; the next reconciliation opens another. Routes stay as they are."""
+        self._known = {}
         if self._kernel:
             self._kernel.close()
             self._kernel = None
@@ -76,11 +97,54 @@ class RouteKeeper:
             self.close()
             raise
 
+    def follow(self, deltas: Deltas) -> dict[str, list[str]] | None:
+        """Make a few changes on top of what the last call left, without looking at the rest.
+
+        Returns:
+            Network to what could not be done of this; None: nothing was done, as it is not known what there is.
+
+        Raises:
+            KernelError: as ``reconcile``.
+        """
+        for network, wanted in deltas.items():
+            known = self._known.get(network)
+            if known is None or not known.doubtful.isdisjoint(wanted):
+                return None
+        try:
+            return self._follow(self._open(), deltas)
+        except KernelError:
+            self.close()
+            raise
+
+    def _follow(self, kernel: Conversation, deltas: Deltas) -> dict[str, list[str]]:
+        desired: dict[int, NetworkRoutes] = {}
+        there: list[Route] = []
+        for network, wanted in deltas.items():
+            table, routes = self.tables[network], self._known[network].routes
+            desired[table] = NetworkRoutes(network, (), tuple(route for route in wanted.values() if route is not None))
+            for old in (routes[dst] for dst in wanted if dst in routes):
+                out = (self.links[old.ifname].ifindex,)
+                there.append(Route(old.dst, old.gateway, out, table, PROTOCOL, 0, rq.RTN_UNICAST))
+        changes = route_changes(desired, RoutingState(self.links, there, ()))
+        problems, refused = perform(kernel, changes)
+        for table, wish in desired.items():
+            known = self._known[wish.network]
+            for dst in deltas[wish.network]:
+                known.routes.pop(dst, None)
+            known.routes |= {route.dst: route for route in wish.routes}
+            known.doubtful |= self._doubtful(wish, refused.get(table, set()))
+        return problems
+
+    def _doubtful(self, wish: NetworkRoutes, refused: set[IPNetwork]) -> set[IPNetwork]:
+        up = {ifname for ifname, link in self.links.items() if link.up}
+        return refused | {route.dst for route in wish.routes if route.ifname not in up}
+
     def _reconcile(
         self, kernel: Conversation, wishes: Collection[NetworkRoutes], unknown: set[str]
     ) -> dict[str, list[str]]:
         # rules before routes: what is read later can only be newer
         rules = read_rules(kernel)
+        self._known = {}
         links = {link.ifname: link for link in read_links(kernel)}
         state = RoutingState(links, read_routes(kernel, protocol=PROTOCOL), rules)
         assigned = self._assign(kernel, wishes, rules)
@@ -91,11 +155,16 @@ class RouteKeeper:
         else:
             # after a restart it is not known which tables those networks have, so nothing unclaimed is removed
             kept = frozenset(row.table for rows in (state.routes, filter(is_ours, rules)) for row in rows)
-        self.ifindexes = frozenset(
-            links[route.ifname].ifindex for wish in wishes for route in wish.routes if route.ifname in links
-        )
-        problems = self._perform(kernel, route_changes(desired, state, kept - desired.keys()))
+        ifnames = {route.ifname for wish in wishes for route in wish.routes}
+        self.links, self.ifindexes = links, frozenset(links[name].ifindex for name in ifnames if name in links)
+        problems, refused = perform(kernel, route_changes(desired, state, kept - desired.keys()))
         self.tables = {**left, **assigned}
+        self._known = {
+            wish.network: _Known(
+                {route.dst: route for route in wish.routes}, self._doubtful(wish, refused.get(table, set()))
+            )
+            for table, wish in desired.items()
+        }
         self._name_tables()
         return problems
 
@@ -121,71 +190,6 @@ class RouteKeeper:
                 return assigned
             foreign |= occupied
 
-    def _perform(self, kernel: Conversation, changes: Changes) -> dict[str, list[str]]:
-        """Rules go before their routes and come after them, so that no traffic meets an empty table."""
-        problems = {network: list(found) for network, found in changes.problems.items()}
-        removals = [
-            rq.delete_rule(rule.source, rule.table, rule.priority, PROTOCOL, f"stale rule from {rule.source}")
-            for rule in changes.delete_rules
-            if rule.source
-        ]
-        additions = [_add_route(addition) for addition in changes.add_routes]
-        stale = [
-            rq.delete_route(
-                route.dst,
-                route.ifindexes[0] if len(route.ifindexes) == 1 else 0,
-                route.gateway,
-                f"stale route {route.dst} of table {route.table}",
-                table=route.table,
-                protocol=PROTOCOL,
-                priority=route.priority,
-            )
-            for route in changes.delete_routes
-        ]
-        rules = [
-            rq.add_rule(
-                rule.source, rule.table, RULE_PRIORITY, PROTOCOL, f"rule from {rule.source} lookup {rule.table}"
-            )
-            for rule in changes.add_rules
-        ]
-        asked = [*removals, *additions, *stale, *rules]
-        if not asked:
-            return problems
-        answers = iter(kernel.ask(asked))
-        of_removals = [next(answers) for _ in removals]
-        of_additions = [next(answers) for _ in additions]
-        of_stale = [next(answers) for _ in stale]
-        of_rules = [next(answers) for _ in rules]
-        occupied: dict[int, list[Route]] = {}
-        for addition, request, refusal in zip(changes.add_routes, additions, of_additions, strict=True):
-            if refusal is None:
-                continue
-            text = refusal.text
-            if refusal.errno == errno.EEXIST:
-                if addition.table not in occupied:
-                    occupied[addition.table] = read_routes(kernel, table=addition.table)
-                if _leads_there(addition, occupied[addition.table]):
-                    continue
-                text = "a foreign route to it is in the table"
-            problems.setdefault(addition.network, []).append(f"{request.subject}: {text}")
-        for rule, request, refusal in zip(changes.add_rules, rules, of_rules, strict=True):
-            if refusal is not None and refusal.errno != errno.EEXIST:
-                problems.setdefault(rule.network, []).append(f"{request.subject}: {refusal.text}")
-        for request, refusal in zip((*removals, *stale), (*of_removals, *of_stale), strict=True):
-            if refusal is not None and refusal.errno not in _GONE:
-                log.warning("not removed", extra={"what": request.subject, "error": refusal.text})
-        log.info(
-            "host routes changed",
-            extra={
-                "routes_added": len(additions),
-                "routes_removed": len(stale),
-                "rules_added": len(rules),
-                "rules_removed": len(removals),
-                "failed": sorted(problems),
-            },
-        )
-        return problems
-
     def _name_tables(self) -> None:
         if self._iproute2 is None or self.tables == self._named:
             return
@@ -194,21 +198,3 @@ class RouteKeeper:
         except OSError as error:  # names are for people; routes work without
             log.warning("routing tables not named", extra={"folder": str(self._iproute2), "error": str(error)})
         self._named = dict(self.tables)
-
-
-def _add_route(addition: RouteAddition) -> Request:
-    route = addition.route
-    return rq.add_route(
-        route.dst,
-        addition.ifindex,
-        route.gateway,
-        f"route {route.dst} via {route.gateway} dev {route.ifname} table {addition.table}",
-        table=addition.table,
-        protocol=PROTOCOL,
-        replace=addition.replace,
-    )
-
-
-def _leads_there(addition: RouteAddition, routes: Iterable[Route]) -> bool:
-    wanted = (addition.route.dst, addition.route.gateway, (addition.ifindex,))
-    return any((route.dst, route.gateway, route.ifindexes) == wanted for route in routes)

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from multinic_core.cli import multinic
 from multinic_core.errors import ApiError
-from multinic_core.model import CIDRS, IPPOOLS, NODES, PODS
+from multinic_core.model import CIDRS, HOST_INTERFACES, IPPOOLS, NODES, PODS
 from multinic_core.plan import PodReference
 from multinic_core.testing.kube import FakeKubernetes
 
@@ -63,6 +63,20 @@ async def test_pods_pools_and_wishes_of_this_node_are_seen(cluster: FakeKubernet
     assert sorted(seen.mirror) == ["net-a-192.168.0.0-24", "net-a-192.168.64.0-24"]
     assert isinstance(seen.wishes, tuple)
     assert [wish.network for wish in seen.wishes] == ["net-a"]
+
+
+async def test_wishes_of_a_cidr_without_lists_come_from_the_nodes(cluster: FakeKubernetes) -> None:
+    """By arithmetic; nodes that cannot be listed make no wish."""
+    await cluster.patch(CIDRS, "net-a", {"spec": {"compact": True}})
+    for index, name in enumerate((NODE, "node-2")):
+        nic = {"interfaceName": "eth1", "netAddress": "10.0.1.0/24", "hostIP": f"10.0.1.{index + 1}"}
+        spec = {"hostName": name, "interfaces": [nic]}
+        cluster.seed(HOST_INTERFACES, {"metadata": {"name": name}, "spec": spec, "status": {"hostIndex": index}})
+    seen = await look(cluster)
+    assert isinstance(seen.wishes, tuple)
+    assert [str(route.dst) for wish in seen.wishes for route in wish.routes] == ["192.168.1.0/24"]
+    cluster.fail(ApiError("no", status=403), verb="list", resource=HOST_INTERFACES)
+    assert isinstance((await look(cluster)).wishes, NotCompared)
 
 
 async def test_pod_is_gone_when_the_api_says_so_by_name(cluster: FakeKubernetes) -> None:

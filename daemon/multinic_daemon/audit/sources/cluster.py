@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import trio
 
 from multinic_core.errors import ApiError
-from multinic_core.model import CIDRS, HOSTNAME_LABEL, IPPOOLS, NODES, PODS, PoolAllocation
+from multinic_core.model import CIDRS, HOST_INTERFACES, HOSTNAME_LABEL, IPPOOLS, NODES, PODS, PoolAllocation
 from multinic_core.plan import PodReference
 from multinic_core.ports import Kubernetes
 from multinic_daemon.audit.world import NotCompared, PodsSeen
+from multinic_daemon.compactroutes import compact_routes
 from multinic_daemon.hostroutes import NetworkRoutes, network_routes
 
 API_SECONDS = 10.0
@@ -97,6 +98,13 @@ async def _mirror(kubernetes: Kubernetes, node: str) -> dict[str, tuple[PoolAllo
 async def _wishes(kubernetes: Kubernetes, node: str) -> tuple[NetworkRoutes, ...] | NotCompared:
     try:
         cidrs = await kubernetes.list(CIDRS)
+        hosts = await kubernetes.list(HOST_INTERFACES) if any(cidr.spec.compact for cidr in cidrs) else []
     except ApiError as error:
         return NotCompared(str(error))
-    return tuple(wish for cidr in cidrs if (wish := network_routes(cidr, node)) is not None)
+    try:
+        wishes = [
+            compact_routes(cidr, node, hosts) if cidr.spec.compact else network_routes(cidr, node) for cidr in cidrs
+        ]
+    except ValueError as error:
+        return NotCompared(f"a CIDR cannot be read: {error}")
+    return tuple(wish for wish in wishes if wish is not None)
