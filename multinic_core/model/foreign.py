@@ -43,7 +43,14 @@ class NodeStatus(JsonModel):
     addresses: list[NodeAddress] = Field(default_factory=list)
 
 
+class NodeSpec(JsonModel):
+    pod_cidr: str | None = Field(default=None, alias="podCIDR")
+    pod_cidrs: list[str] | None = Field(default=None, alias="podCIDRs")
+    """Networks that the node's pods have their first address from; absent where the cluster's network decides alone."""
+
+
 class Node(KubeObject):
+    spec: NodeSpec = Field(default_factory=NodeSpec)
     status: NodeStatus = Field(default_factory=NodeStatus)
 
 
@@ -90,6 +97,47 @@ class Lease(KubeObject):
     spec: LeaseSpec = Field(default_factory=LeaseSpec)
 
 
+class ServiceSpec(JsonModel):
+    cluster_ip: str = Field(default="", alias="clusterIP")
+    cluster_ips: list[str] | None = Field(default=None, alias="clusterIPs")
+
+
+class Service(KubeObject):
+    spec: ServiceSpec = Field(default_factory=ServiceSpec)
+
+
+class ServiceCIDRSpec(JsonModel):
+    cidrs: list[str] = Field(default_factory=list)
+
+
+class ServiceCIDR(KubeObject):
+    """A network that Services have their addresses from; served since Kubernetes 1.33."""
+
+    spec: ServiceCIDRSpec = Field(default_factory=ServiceCIDRSpec)
+
+
+class Secret(KubeObject):
+    api_version: str = "v1"
+    kind: str = "Secret"
+    type: str = "Opaque"
+    data: dict[str, str] | None = None
+    """Each value in base64."""
+
+
+class WebhookConfiguration(KubeObject):
+    """Which requests the API server asks a webhook about; only what differs from its author's text is written."""
+
+    api_version: str = "admissionregistration.k8s.io/v1"
+    kind: str = "ValidatingWebhookConfiguration"
+    webhooks: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class ConfigMap(KubeObject):
+    api_version: str = "v1"
+    kind: str = "ConfigMap"
+    data: dict[str, str] | None = None
+
+
 class Event(KubeObject):
     """A core/v1 Event; written whole, read by people."""
 
@@ -107,6 +155,7 @@ class Event(KubeObject):
     reporting_instance: str = ""
 
 
+CONFIG_MAPS = Resource(ConfigMap, "", "v1", "ConfigMap", "configmaps", namespaced=True)
 ATTACHMENT_DEFINITIONS = Resource(
     model=NetworkAttachmentDefinition,
     group="k8s.cni.cncf.io",
@@ -122,3 +171,14 @@ PODS = Resource(Pod, "", "v1", "Pod", "pods", namespaced=True)
 EVENTS = Resource(Event, "", "v1", "Event", "events", namespaced=True)
 DAEMONSETS = Resource(DaemonSet, "apps", "v1", "DaemonSet", "daemonsets", namespaced=True)
 LEASES = Resource(Lease, "coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
+SERVICES = Resource(Service, "", "v1", "Service", "services", namespaced=True)
+SERVICE_CIDRS = Resource(ServiceCIDR, "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", namespaced=False)
+SECRETS = Resource(Secret, "", "v1", "Secret", "secrets", namespaced=True)
+WEBHOOK_CONFIGURATIONS = Resource(
+    model=WebhookConfiguration,
+    group="admissionregistration.k8s.io",
+    version="v1",
+    kind="ValidatingWebhookConfiguration",
+    plural="validatingwebhookconfigurations",
+    namespaced=False,
+)

@@ -164,9 +164,9 @@ class MultiNicIpamConfig(JsonModel):
     """The ``ipam`` block of a network that uses the built-in IPAM."""
 
     type: str
-    host_block: int = Field(default=0, ge=0, le=127)
+    host_block: int = Field(default=0, ge=0, le=127, strict=True)
     """Bits that number the nodes within an interface block."""
-    interface_block: int = Field(default=0, ge=0, le=127)
+    interface_block: int = Field(default=0, ge=0, le=127, strict=True)
     """Bits that number the NIC networks within the subnet."""
     exclude_cidrs: list[str] = Field(default_factory=list, alias="excludeCIDRs")
     """Networks or addresses never given to pods."""

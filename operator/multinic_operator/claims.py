@@ -17,6 +17,8 @@ class Claim:
 
     network: str
     subnet: IPNetwork
+    whole: bool = True
+    """False: a NIC network that the other network, without a subnet of its own, cuts for its pods."""
 
 
 def claims_on(
@@ -38,9 +40,11 @@ def claims_on(
             if theirs is None and multi_nic_ipam_config(other) is None:
                 continue
             text = theirs.config.subnet if theirs is not None else other.spec.subnet or ""
-            claims += [
-                Claim(other.name, parse_network(part, "spec.subnet")) for part in text.split(",") if part.strip()
-            ]
+            parts = [part for part in text.split(",") if part.strip()]
+            claims += [Claim(other.name, parse_network(part, "spec.subnet")) for part in parts]
+            if not parts:
+                cut = [entry.net_address for entry in theirs.cidr] if theirs is not None else other.spec.master_nets
+                claims += [Claim(other.name, parse_network(net, "spec.masterNets"), False) for net in cut or ()]
         except ConfigError:
             continue  # it cannot work as written, so it claims nothing
     return claims

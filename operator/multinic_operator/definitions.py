@@ -1,7 +1,7 @@
 """NetworkAttachmentDefinitions: the same one in every namespace that a network is offered to.
 
-What we made carries the label ``multi-nic-cni-generated: "true"``; anything else of the same name is someone else's and
-is never touched.
+What we made carries the label ``multi-nic-cni-generated: "true"`` and no controller of another kind; anything else of
+the same name is someone else's and is never touched.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ STANDARD_PREFIX = "k8s.v1.cni.cncf.io/"
 
 
 def is_ours(definition: NetworkAttachmentDefinition) -> bool:
-    return (definition.metadata.labels or {}).get(GENERATED_LABEL) == "true"
+    """Whether we or the original made it: it has the label, and nobody but a MultiNicNetwork controls it."""
+    owners = [reference for reference in definition.metadata.owner_references or [] if reference.controller]
+    foreign = any(owner.kind != "MultiNicNetwork" for owner in owners)
+    return (definition.metadata.labels or {}).get(GENERATED_LABEL) == "true" and not foreign
 
 
 def _sorted(value: Any) -> Any:
@@ -152,7 +155,7 @@ async def write_definitions(
         if not is_ours(found):
             problems.append(
                 f"namespace {namespace!r}: a NetworkAttachmentDefinition {network.name!r} without label"
-                f" {GENERATED_LABEL}=true is there; rename or remove it"
+                f" {GENERATED_LABEL}=true, or with another controller, is there; rename or remove it"
             )
         elif patch := difference(found, wanted):
             await world.kube.patch(ATTACHMENT_DEFINITIONS, network.name, patch, namespace=namespace)

@@ -8,33 +8,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 
 from multinic_core.errors import ApiError, ConfigError
 from multinic_core.model import (
-    ATTACHMENT_DEFINITIONS,
     CIDR,
-    CIDRS,
-    GENERATED_LABEL,
     IPPOOLS,
     NETWORKS,
     MultiNicNetwork,
 )
 from multinic_core.ports import Key
-from multinic_operator.cidrs import addresses_in_use, write_cidr
+from multinic_operator.cidrs import NotYetError, addresses_in_use, drop_claims, write_cidr
 from multinic_operator.claims import claims_on
-from multinic_operator.definitions import delete_definitions, write_definitions
-from multinic_operator.layout import host_nics
+from multinic_operator.definitions import write_definitions
 from multinic_operator.ownership import NETWORK_FINALIZER, write_finalizers
-from multinic_operator.pools import each, write_pools
+from multinic_operator.pools import write_pools
+from multinic_operator.removal import Removal
 from multinic_operator.status import Outcome
-from multinic_operator.validation import Intent, renumbering, validate
+from multinic_operator.surroundings import Watch
+from multinic_operator.validation import Intent, refuse_edits, renumbering, unsafe_edits, validate
 from multinic_operator.world import World
 
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 1.0
 """While an object of ours is on its way out and its place is needed."""
+NOT_YET_SECONDS = 0.2
+"""While something is on its way that the blocks depend on."""
 NOT_BY_WAITING = frozenset({400, 403, 404, 405, 422})
 """Answers of the API that a person must see, as trying again alone will hardly change them."""
 
@@ -56,9 +55,11 @@ def failed(network: MultiNicNetwork, error: ConfigError | ApiError, recorded: CI
 class Networks:
     """Reconciles networks; keeps the last outcome of each for the status, recomputed after a restart."""
 
-    def __init__(self, world: World, concluded: Callable[[str], None]) -> None:
+    def __init__(self, world: World, around: Watch, concluded: Callable[[str], None]) -> None:
         """``concluded`` gets the name of each network whose outcome is new."""
         self._world = world
+        self._around = around
+        self._removal = Removal(world)
         self._concluded = concluded
         self.outcomes: dict[str, Outcome] = {}
 
@@ -75,11 +76,12 @@ class Networks:
         network = world.networks.get(name)
         if network is None:
             self.outcomes.pop(name, None)
+            if world.cidrs.get(name) is None:
+                await drop_claims(world, name)
             return None
         if network.metadata.deletion_timestamp is not None:
             self.outcomes.pop(name, None)
-            await self._remove(network)
-            return None
+            return await self._removal.reconcile(network)
         recorded = world.cidrs.get(name)
         if recorded is not None and recorded.metadata.deletion_timestamp is not None:
             return LOOK_AGAIN_SECONDS
@@ -91,6 +93,9 @@ class Networks:
         network = await self._hold(network)
         try:
             await self._build(network, intent, anew)
+        except NotYetError as reason:
+            logger.debug("network waits", extra={"network": name, "reason": str(reason)})
+            return NOT_YET_SECONDS
         except ApiError as error:
             if error.status in NOT_BY_WAITING:
                 self._conclude(network, failed(network, error, recorded))
@@ -109,13 +114,11 @@ class Networks:
         specs = {cidr.name: cidr.spec for cidr in world.cidrs.list()}
         claims = claims_on(network, world.networks.list(), specs)
         spec = recorded.spec if recorded else None
-        intent = validate(network, world.registry, world.hosts.list(), claims, spec)
-        if spec is None or intent.blocks is None or not (edits := renumbering(spec, intent.blocks)):
+        intent = validate(network, world.registry, world.hosts.list(), claims, spec, self._around.now())
+        if spec is None or not (edits := unsafe_edits(spec, network, intent.blocks)):
             return intent, False
-        if in_use := addresses_in_use(await world.kube.list(IPPOOLS), network.name):
-            reason = f"{in_use} addresses are in use and would move; remove the pods first, or restore the value"
-            raise ConfigError(*(f"{edit}, because {reason}" for edit in edits))
-        return intent, True
+        refuse_edits(edits, addresses_in_use(await world.kube.list(IPPOOLS), network.name))
+        return intent, intent.blocks is not None and bool(renumbering(spec, intent.blocks))
 
     async def _hold(self, network: MultiNicNetwork) -> MultiNicNetwork:
         """Keep the network from going before what it owns has gone."""
@@ -135,8 +138,9 @@ class Networks:
             notes += await write_pools(world, network, intent.blocks, cidr.spec)
             master_nets = cidr.spec.config.master_nets
         else:
-            discovered = sorted({nic.network for nic in host_nics(world.hosts.list())}, key=lambda n: (n.version, n))
-            master_nets = network.spec.master_nets or [str(found) for found in discovered]
+            discovered = {nic.network for nic in world.fleet.sample()}
+            ordered = sorted(discovered, key=lambda found: (found.version, found))
+            master_nets = network.spec.master_nets or [str(found) for found in ordered]
         problems += await write_definitions(world, network, intent, master_nets)
         self._conclude(
             network,
@@ -148,29 +152,10 @@ class Networks:
                 cidr,
                 needs_blocks=intent.blocks is not None,
                 l3=intent.l3,
+                low=intent.low,
             ),
         )
 
     def _conclude(self, network: MultiNicNetwork, outcome: Outcome) -> None:
         self.outcomes[network.name] = outcome
         self._concluded(network.name)
-
-    async def _remove(self, network: MultiNicNetwork) -> None:
-        """Delete what the network owns, then let it go. The daemons drop host routes as they see the CIDR go."""
-        finalizers = network.metadata.finalizers or []
-        if NETWORK_FINALIZER not in finalizers:
-            return
-        kube, name = self._world.kube, network.name
-        # Lists from the API, as the stores may not show yet what the last reconcile made.
-        definitions = await kube.list(ATTACHMENT_DEFINITIONS, label_selector=f"{GENERATED_LABEL}=true")
-        await delete_definitions(self._world, [d for d in definitions if d.name == name])
-        await kube.delete(CIDRS, name)
-        pools = [pool for pool in await kube.list(IPPOOLS) if pool.spec.net_attach_def == name]
-        await each(partial(kube.delete, IPPOOLS, pool.name, uid=pool.metadata.uid) for pool in pools)
-        try:
-            await write_finalizers(kube, NETWORKS, network, [f for f in finalizers if f != NETWORK_FINALIZER])
-        except ApiError as error:
-            if error.status == 404:
-                return  # it has gone already; the store has yet to show it
-            raise
-        logger.info("network removed", extra={"network": name, "pools": len(pools)})

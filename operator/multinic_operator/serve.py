@@ -22,6 +22,7 @@ from multinic_operator.legacy import LegacyFinalizers
 from multinic_operator.networks import Networks
 from multinic_operator.queue import Controller
 from multinic_operator.statuses import Statuses
+from multinic_operator.surroundings import Watch
 from multinic_operator.system import SystemNamespace
 from multinic_operator.world import World, utc_now
 
@@ -79,7 +80,8 @@ class Operator:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.networks = Networks(world, self._concluded)
+        self.around = Watch(world)
+        self.networks = Networks(world, self.around, self._concluded)
         self.daemons = Daemons(world, self._reported)
         self._networks = Controller("networks", self.networks.reconcile)
         self.statuses = Statuses(world, self.networks, self.daemons)
@@ -155,6 +157,7 @@ class Operator:
             await nursery.start(self.world.kube.serve)
             await self.wait_synced()
             self.subscribe()
+            await nursery.start(self.around.serve)
             await nursery.start(self.daemons.serve)
             for controller in self.controllers:
                 await nursery.start(controller.serve)

@@ -6,7 +6,7 @@ dashboards made for the original, once for programs that know Kubernetes' conven
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -15,15 +15,16 @@ from multinic_core.model import (
     CIDR,
     Condition,
     DiscoveryStatus,
-    HostInterface,
     MultiNicNetwork,
     MultiNicNetworkStatus,
     NetStatus,
 )
-from multinic_operator.daemons import Daemon
-from multinic_operator.routes import NOT_NEEDED, RouteState, hosts_of, route_state
+from multinic_operator.census import Census
+from multinic_operator.routes import NOT_NEEDED, RouteState, route_state
 
 ConfigWord = Literal["WaitForConfig", "Success", "Failed"]
+DELETING = "Deleting"
+"""Condition of a network whose deletion waits for pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Outcome:
     """The blocks; None when another IPAM gives the addresses, or when there are none."""
     needs_blocks: bool = False
     l3: bool = False
+    low: tuple[str, ...] | None = None
+    """Which blocks are nearly used up; None when that was not looked at."""
 
 
 def timestamp(now: datetime) -> str:
@@ -50,23 +53,17 @@ def timestamp(now: datetime) -> str:
 def derive_status(
     network: MultiNicNetwork,
     outcome: Outcome,
-    nodes: Collection[HostInterface],
-    daemons: Mapping[str, Daemon],
+    census: Census,
     now: datetime,
 ) -> MultiNicNetworkStatus:
     """The status that this network should have."""
     old = network.status or MultiNicNetworkStatus()
-    counts = (
-        {e.net_address: len({row.host_name for row in e.hosts}) for e in outcome.cidr.spec.cidr} if outcome.cidr else {}
-    )
+    counts, hosts = census.counts, census.hosts
     discovery = DiscoveryStatus(
-        exist_daemon=sum(daemon.alive for daemon in daemons.values()),
-        info_available=sum(bool(node.spec.interfaces) for node in nodes),
-        cidr_processed=max(counts.values(), default=0),
+        exist_daemon=census.alive, info_available=census.with_nics, cidr_processed=max(counts.values(), default=0)
     )
-    routes = route_state(outcome.cidr, daemons) if outcome.l3 and outcome.cidr else NOT_NEEDED
+    routes = route_state(outcome.cidr, hosts, census.daemons) if outcome.l3 and outcome.cidr else NOT_NEEDED
     failure = f"Failed to create {network.name}: {'; '.join(outcome.problems)}" if outcome.problems else ""
-    hosts = hosts_of(outcome.cidr) if outcome.cidr else []
     empty = outcome.needs_blocks and not hosts
     conditions = _conditions(outcome, routes, discovery, hosts, failure)
     return MultiNicNetworkStatus(
@@ -91,7 +88,7 @@ def _config_word(outcome: Outcome, routes: RouteState, old: MultiNicNetworkStatu
 
 
 def _conditions(
-    outcome: Outcome, routes: RouteState, discovery: DiscoveryStatus, hosts: list[str], failure: str
+    outcome: Outcome, routes: RouteState, discovery: DiscoveryStatus, hosts: Sequence[str], failure: str
 ) -> list[Condition]:
     """Ready first, then what it is made of; undated."""
 
@@ -130,7 +127,27 @@ def _conditions(
         if worst
         else condition("Ready", "True", "Ready", "")
     )
-    return [ready, *parts]
+    capacity = []
+    if outcome.needs_blocks and outcome.low is not None:
+        low = "; ".join(outcome.low)
+        remedy = "; a larger block needs its pods removed first" if low else ""
+        status, reason = ("True", "BlocksNearlyUsed") if low else ("False", "BlocksFree")
+        capacity.append(condition("CapacityLow", status, reason, low + remedy))
+    return [ready, *parts, *capacity]
+
+
+def deleting_status(network: MultiNicNetwork, message: str, now: datetime) -> MultiNicNetworkStatus:
+    """The status of a network whose deletion waits, as ``message`` says."""
+    old = network.status or MultiNicNetworkStatus()
+    undated = [
+        Condition(type="Ready", status="False", reason=DELETING, message=message, last_transition_time=""),
+        Condition(type=DELETING, status="True", reason="AddressesInUse", message=message, last_transition_time=""),
+    ]
+    new = [_dated(condition, old.conditions, network.metadata.generation, now) for condition in undated]
+    kept = [condition for condition in old.conditions if condition.type not in ("Ready", DELETING)]
+    return old.model_copy(
+        update={"message": message, "last_sync_time": timestamp(now), "conditions": [new[0], *kept, new[1]]}
+    )
 
 
 def _dated(new: Condition, old: list[Condition], generation: int | None, now: datetime) -> Condition:

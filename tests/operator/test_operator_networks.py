@@ -237,7 +237,7 @@ async def test_renumbering_is_refused_while_addresses_are_in_use(cluster: Any, a
         await cluster.edit(ipam=ipam)
         await cluster.quiet()
         status = await cluster.status()
-        assert "spec.ipam.hostBlock: found 8, expected 6, because 1 addresses are in use" in status.message
+        assert "spec.ipam.hostBlock: found 8, expected 6, because 1 address is in use" in status.message
         assert "net-192.168.0.0-24" in cluster.pools()
         await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": []}})
         await cluster.quiet()
@@ -315,19 +315,18 @@ async def test_without_a_subnet_pools_exclude_the_nics_own_addresses(cluster: An
     }
 
 
+HELD = [{"pod": "p", "namespace": "default", "index": 1, "address": "192.168.0.1"}]
+
+
 async def test_a_deleted_network_takes_everything_with_it(cluster: Any, autojump_clock: Any) -> None:
-    """Definitions, pools, CIDR and finalizer go, held addresses and the original's finalizers notwithstanding."""
+    """Definitions, pools, CIDR and finalizer go, the original's finalizers notwithstanding."""
     two_nodes(cluster)
     cluster.namespace("blue")
     cluster.network()
     cluster.network("second", subnet="172.16.0.0/16")
     await cluster.settle()
-    held = [{"pod": "p", "namespace": "default", "index": 1, "address": "192.168.0.1"}]
-    await cluster.kube.patch(
-        IPPOOLS,
-        "net-192.168.0.0-24",
-        {"spec": {"allocations": held}, "metadata": {"finalizers": ["finalizers.ippool.multinic.fms.io"]}},
-    )
+    theirs = {"metadata": {"finalizers": ["finalizers.ippool.multinic.fms.io"]}}
+    await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", theirs)
     await cluster.kube.patch(CIDRS, "net", {"metadata": {"finalizers": ["finalizers.cidr.multinic.fms.io"]}})
     await cluster.kube.delete(NETWORKS, "net")
     await cluster.settle()
@@ -337,6 +336,133 @@ async def test_a_deleted_network_takes_everything_with_it(cluster: Any, autojump
     assert len(cluster.pools("second")) == 4
     assert where(cluster) == []
     assert where(cluster, "second") == ["blue", "default"]
+
+
+async def test_a_deletion_waits_for_the_pods_and_says_where_they_are(cluster: Any, autojump_clock: Any) -> None:
+    """The offer goes at once, blocks and finalizer with the last address; status and one Event name the nodes."""
+    two_nodes(cluster)
+    cluster.network()
+    await cluster.settle()
+    await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": HELD * 2}})
+    await cluster.kube.patch(IPPOOLS, "net-192.168.1.0-24", {"spec": {"allocations": HELD}})
+    async with cluster.running():
+        await cluster.kube.delete(NETWORKS, "net")
+        await cluster.quiet()
+        status = await cluster.status()
+        assert status.message == (
+            "deletion waits: 3 addresses are in use on 2 nodes: node-1 (2), node-2 (1); remove the pods that have this"
+            " network"
+        )
+        found = {c.type: (c.status, c.reason) for c in status.conditions}
+        assert found["Ready"] == ("False", "Deleting")
+        assert found["Deleting"] == ("True", "AddressesInUse")
+        assert where(cluster) == []
+        assert len(cluster.pools()) == 4
+        await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": []}})
+        await cluster.quiet()
+        assert "1 address is in use on 1 node: node-2 (1)" in (await cluster.status()).message
+        writes = len(cluster.kube.writes)
+        await cluster.quiet(60)
+        assert len(cluster.kube.writes) == writes
+        await cluster.kube.patch(IPPOOLS, "net-192.168.1.0-24", {"spec": {"allocations": []}})
+        await cluster.quiet()
+    assert (await cluster.kube.list(NETWORKS), await cluster.kube.list(CIDRS), cluster.pools()) == ([], [], {})
+    told = [event for event in await cluster.kube.list(EVENTS) if event.reason == "AddressesInUse"]
+    assert [event.message for event in told] == [status.message]
+
+
+async def test_an_attachment_made_just_before_the_deletion_is_waited_for(cluster: Any, autojump_clock: Any) -> None:
+    """The daemon's mirror may be a second behind, so the blocks do not go at first sight."""
+    two_nodes(cluster)
+    cluster.network()
+    async with cluster.running():
+        await cluster.kube.delete(NETWORKS, "net")
+        await cluster.quiet(1.5)
+        await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": HELD}})
+        await cluster.quiet()
+        assert "1 address is in use on 1 node: node-1 (1)" in (await cluster.status()).message
+        assert len(cluster.pools()) == 4
+
+
+async def test_a_deletion_that_waits_survives_the_operator(cluster: Any, autojump_clock: Any) -> None:
+    """A new operator goes on waiting and tells no second Event."""
+    two_nodes(cluster)
+    cluster.network()
+    await cluster.settle()
+    await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": HELD}})
+    await cluster.kube.delete(NETWORKS, "net")
+    await cluster.settle()
+    await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": HELD * 2}})
+    await cluster.settle()
+    assert "2 addresses are in use on 1 node: node-1 (2)" in (await cluster.status()).message
+    assert [e.reason for e in await cluster.kube.list(EVENTS)].count("AddressesInUse") == 1
+    await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": []}})
+    await cluster.settle()
+    assert await cluster.kube.list(NETWORKS) == []
+
+
+async def test_a_plugin_edit_is_refused_while_addresses_are_in_use(cluster: Any, autojump_clock: Any) -> None:
+    """A NIC cannot carry links of two kinds, so the other plugin waits for the last address."""
+    cluster.registry.main_plugins.objects["macvlan"] = cluster.registry.main_plugins["ipvlan"]
+    two_nodes(cluster)
+    cluster.network()
+    await cluster.settle()
+    await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": HELD}})
+    async with cluster.running():
+        await cluster.edit(plugin={"type": "macvlan"})
+        await cluster.quiet()
+        status = await cluster.status()
+        assert "spec.plugin.type: found 'macvlan', expected 'ipvlan', because 1 address is in use" in status.message
+        await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": []}})
+        await cluster.quiet()
+    assert (await cluster.kube.get(CIDRS, "net")).spec.config.type == "macvlan"
+    assert len(cluster.pools()) == 4
+
+
+async def test_two_networks_on_the_same_nics_have_blocks_of_their_own(cluster: Any, autojump_clock: Any) -> None:
+    """Each has its CIDR, pools and definition; neither hears of the other."""
+    two_nodes(cluster)
+    cluster.network()
+    cluster.network("second", subnet="172.16.0.0/16")
+    await cluster.settle()
+    blocks = {pool.spec.pod_cidr for name in ("net", "second") for pool in cluster.pools(name).values()}
+    assert len(blocks) == 8
+    for name in ("net", "second"):
+        configured = next(c for c in (await cluster.status(name)).conditions if c.type == "Configured")
+        assert (configured.status, configured.message) == ("True", "")
+    assert where(cluster, "second") == ["default"]
+
+
+async def test_nic_networks_that_appear_later_join(cluster: Any, autojump_clock: Any) -> None:
+    """Without masterNets a network takes what comes, and pods are offered it; with them it does not."""
+    two_nodes(cluster)
+    cluster.network()
+    cluster.network("fixed", subnet="172.16.0.0/16", masterNets=["10.0.1.0/24", "10.0.2.0/24"])
+    async with cluster.running():
+        nics = {"eth1": "10.0.1.1/24", "eth2": "10.0.2.1/24", "eth3": "10.0.3.1/24"}
+        await cluster.rewire("node-1", nics)
+        await cluster.quiet()
+    entries = (await cluster.kube.get(CIDRS, "net")).spec.cidr
+    assert [(e.net_address, e.interface_index) for e in entries][2:] == [("10.0.3.0/24", 2)]
+    definition = await cluster.kube.get(ATTACHMENT_DEFINITIONS, "net", "default")
+    assert json.loads(definition.spec.config)["masterNets"] == ["10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"]
+    assert len((await cluster.kube.get(CIDRS, "fixed")).spec.cidr) == 2
+
+
+async def test_a_shrunk_list_of_namespaces_takes_only_our_definitions(cluster: Any, autojump_clock: Any) -> None:
+    """A definition of the network's name with another owner stays where it is, labelled like ours or not."""
+    two_nodes(cluster)
+    cluster.namespace("blue", "green")
+    cluster.network(namespaces=["default", "blue", "green"])
+    async with cluster.running():
+        owner = {"apiVersion": "example.com/v1", "kind": "Fabric", "name": "f", "uid": "u", "controller": True}
+        await cluster.kube.delete(ATTACHMENT_DEFINITIONS, "net", "green")
+        theirs = {"metadata": {"name": "net", "namespace": "green", "labels": {"multi-nic-cni-generated": "true"}}}
+        theirs["metadata"]["ownerReferences"] = [owner]  # type: ignore[assignment]
+        cluster.kube.seed(ATTACHMENT_DEFINITIONS, theirs | {"spec": {"config": "{}"}})
+        await cluster.edit(namespaces=["default"])
+        await cluster.quiet()
+    assert where(cluster) == ["default", "green"]
 
 
 async def test_the_system_namespace_is_there(cluster: Any, autojump_clock: Any) -> None:

@@ -36,6 +36,7 @@ async def test_an_l2_network_reaches_success(cluster: Any, autojump_clock: Any) 
         "Discovered": ("True", "InterfacesFound"),
         "Configured": ("True", "Configured"),
         "RoutesReady": ("True", "NotNeeded"),
+        "CapacityLow": ("False", "BlocksFree"),
     }
 
 
@@ -175,16 +176,38 @@ async def test_a_network_that_no_nic_serves_is_not_ready(cluster: Any, autojump_
 
 
 async def test_a_limit_is_told_while_the_rest_works(cluster: Any, autojump_clock: Any) -> None:
-    """A node too many is named in message and condition; the others are served."""
-    two_nodes(cluster)
+    """A node that comes when all blocks are given is named in message and conditions; the others are served."""
+    cluster.node("node-1", {"eth1": "10.0.1.1/24", "eth2": "10.0.2.1/24"})
     cluster.network(ipam=L2 | {"hostBlock": 0})
-    await cluster.settle()
+    async with cluster.running():
+        cluster.node("node-2", {"eth1": "10.0.1.2/24"})
+        await cluster.quiet()
     status = await cluster.status()
     assert status.config_status == "Failed"
     assert "spec.ipam.hostBlock: found 0" in status.message
     assert "node-2 (eth1)" in status.message
     assert conditions(status)["Configured"] == ("False", "Incomplete")
+    assert conditions(status)["CapacityLow"] == ("True", "BlocksNearlyUsed")
     assert len(cluster.pools()) == 2
+
+
+async def test_a_network_that_cannot_hold_what_is_there_is_not_begun(cluster: Any, autojump_clock: Any) -> None:
+    """The refusal says how many there are, how many fit and what would do; nothing is made until it does."""
+    two_nodes(cluster)
+    cluster.network(ipam=L2 | {"hostBlock": 0})
+    async with cluster.running():
+        assert (await cluster.status()).message == (
+            "Failed to create net: spec.ipam.hostBlock: found 0, which gives 1 block on the NIC network 10.0.1.0/24,"
+            " but 2 NICs are there; expected at least 1"
+        )
+        assert await cluster.kube.list(CIDRS) == []
+        await cluster.edit(ipam=L2 | {"hostBlock": 1})
+        await cluster.quiet()
+    status = await cluster.status()
+    assert (status.config_status, conditions(status)["CapacityLow"]) == ("Success", ("True", "BlocksNearlyUsed"))
+    low = next(c for c in status.conditions if c.type == "CapacityLow")
+    assert low.message.startswith("spec.ipam.hostBlock 1: 2 of 2 blocks on 10.0.1.0/24 are in use")
+    assert "BlocksNearlyUsed" in [event.reason for event in await cluster.kube.list(EVENTS)]
 
 
 async def test_an_answer_that_waiting_will_not_change_is_told(cluster: Any, autojump_clock: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from multinic_operator.blocks import compute_blocks
 from multinic_operator.claims import Claim, claims_on
+from multinic_operator.surroundings import Surroundings, nic_networks
 from multinic_operator.validation import Intent, renumbering, validate
 
 from multinic_core.errors import ConfigError
@@ -25,7 +26,8 @@ def check(cluster: Any, make_network: Any) -> Any:
         *, nodes: Any = (), claims: Any = (), recorded: CIDRSpec | None = None, name: str = "net", **spec: Any
     ) -> Intent:
         network = MultiNicNetwork.model_validate(make_network(name, **spec))
-        return validate(network, cluster.registry, nodes, claims, recorded)
+        around = Surroundings(nic_networks(nodes))
+        return validate(network, cluster.registry, nodes, claims, recorded, around)
 
     return check
 
