@@ -75,6 +75,17 @@ class HeldIndexes:
             self._ends[index + 1] = end
 
 
+def free_in_all(sets: Iterable[HeldIndexes], start: int, limit: int) -> int | None:
+    """The smallest index from ``start`` on and below ``limit`` that none of these sets holds, or None."""
+    sets = list(sets)
+    index, free = start, -1
+    while index < limit and index != free:
+        free = index
+        for held in sets:
+            index = held.next_free(index)
+    return index if index < limit else None
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """The addresses of one node on one NIC for one network, with what is held of them now."""

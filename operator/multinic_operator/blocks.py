@@ -6,9 +6,10 @@ rows get indexes, in sorted order, so that equal input gives equal output.
 **Interface index**: one per NIC network. At creation ``masterNets`` in the order written (else the NICs' networks,
 sorted), later ones the lowest that is free. An entry stays when its last node has left.
 
-**Host index**: one per node, the same on all interfaces. A new node gets the one above the highest held anywhere, then
-a gap that is free everywhere, then one that is free on the interfaces it has. An index counts as free only if no
-exclude takes its pod block on any interface. Where an adopted CIDR shows a node under different indexes, they stay.
+**Host index**: one per node, the same on all interfaces: the node's index in the whole cluster where that is free, else
+the one above the highest held anywhere, then a gap that is free everywhere, then one that is free on the interfaces it
+has. An index counts as free only if no exclude takes its pod block on any interface. Where an adopted CIDR shows a node
+under different indexes, they stay.
 
 **Several NICs of one node in one network** each have a row in the entry, and so a block, an IPPool and addresses of
 their own. The second NIC takes a host index like a further node would; it too holds on all interfaces, so a node
@@ -20,6 +21,8 @@ another network of the CIDR goes, because a NIC has one pool per network.
 
 **Without a subnet** the NIC networks themselves are the interface blocks, cut by ``hostBlock``, and the addresses that
 NICs hold are excluded. ``hostBlock`` 0 makes the interface block the one pod block, so it serves one NIC.
+
+**Compact**: a CIDR that would be too long lists no nodes (:mod:`multinic_core.rows`); here only its entries are made.
 """
 
 from __future__ import annotations
@@ -50,14 +53,21 @@ class Computed:
 
 
 def compute_blocks(
-    request: BlockRequest, nics: Sequence[HostNic], hosts: Collection[str], existing: CIDRSpec | None
+    request: BlockRequest,
+    nics: Sequence[HostNic],
+    hosts: Collection[str],
+    existing: CIDRSpec | None,
+    wishes: Mapping[str, Sequence[int]] | None = None,
+    avoid: HeldIndexes | None = None,
 ) -> Computed:
-    """The CIDR that should be.
+    """The CIDR that should be, with a list of nodes.
 
     Args:
         nics: the NICs there are, each once, in any order.
         hosts: nodes that exist; rows of others go.
         existing: the CIDR as it is, cut as ``request`` says; None to begin anew.
+        wishes: node to the indexes that it should have where they are free, best first.
+        avoid: indexes that others have in the whole cluster; given only when no other is left.
     """
     ordered = sorted(nics, key=lambda nic: (nic.host, nic.ifname))
     eligible = [nic for nic in ordered if not request.master_nets or nic.network in request.master_nets]
@@ -68,9 +78,27 @@ def compute_blocks(
             remembered[row.host_name][row.host_index] += 1
     problems = _add_networks(request, entries, eligible)
     needs = match_rows(entries, eligible)
-    left = HostIndexes(request, entries, ordered, remembered).number(needs)
-    problems += [_no_index(request, network, without) for network, without in left.items()]
+    left = HostIndexes(request, entries, ordered, remembered, wishes or {}, avoid or HeldIndexes()).number(needs)
+    problems += [no_index(request, network, without) for network, without in left.items()]
     return Computed(_finished(request, entries), tuple(problems))
+
+
+def compute_entries(request: BlockRequest, sample: Sequence[HostNic], existing: CIDRSpec | None) -> Computed:
+    """The CIDR that should be when it is compact: its NIC networks and their interface indexes, and no nodes.
+
+    Args:
+        sample: at least one NIC of each NIC network that there is.
+        existing: the CIDR as it is, cut as ``request`` says, compact or not; None to begin anew.
+    """
+    entries = _recorded(request, (), existing)
+    eligible = [nic for nic in sample if not request.master_nets or nic.network in request.master_nets]
+    problems = _add_networks(request, entries, eligible)
+    return Computed(_finished(request, entries).model_copy(update={"compact": True}), tuple(problems))
+
+
+def sound_rows(request: BlockRequest, hosts: Collection[str], existing: CIDRSpec) -> CIDRSpec:
+    """A CIDR that was recorded, without what never worked, what is there twice, and nodes that are gone."""
+    return _finished(request, _recorded(request, hosts, existing))
 
 
 def _recorded(request: BlockRequest, hosts: Collection[str], existing: CIDRSpec | None) -> dict[IPNetwork, Entry]:
@@ -138,7 +166,8 @@ def _bar(request: BlockRequest, entries: Mapping[IPNetwork, Entry], network: IPN
     return None
 
 
-def _no_index(request: BlockRequest, network: IPNetwork, nics: Sequence[HostNic]) -> str:
+def no_index(request: BlockRequest, network: IPNetwork, nics: Sequence[HostNic]) -> str:
+    """The sentence about NICs on this NIC network for which no block was left."""
     names = [f"{nic.host} ({nic.ifname})" for nic in nics[:NAMES_IN_MESSAGE]]
     more = f" and {len(nics) - len(names)} more" if len(nics) > len(names) else ""
     count = 1 << request.host_bits

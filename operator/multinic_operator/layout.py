@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address, ip_interface
 
 from multinic_core.addressing import interface_block
 from multinic_core.model import CIDRHost, HostInterface
 from multinic_core.plan import IPNetwork
 from multinic_core.pools import HeldIndexes
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> IPNetwork | None:
+    """The network of a NIC, shared by all NICs on it; None when the text is no network."""
+    try:
+        return ip_interface(text).network
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _text(network: IPNetwork) -> str:
+    return str(network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +36,11 @@ class HostNic:
     network: IPNetwork
     address: str
     """IP address of the node on that network, or ""."""
+
+    @property
+    def net_address(self) -> str:
+        """The network in the form that a CIDR writes."""
+        return _text(self.network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +90,12 @@ def host_nics(nodes: Iterable[HostInterface]) -> tuple[HostNic, ...]:
     found: dict[tuple[str, str], HostNic] = {}
     for node in nodes:
         for interface in node.spec.interfaces:
+            network = _network(interface.net_address or "")
             try:
-                network = ip_interface(interface.net_address or "").network
                 address = str(ip_address(interface.host_ip)) if interface.host_ip else ""
             except ValueError:
+                network = None
+            if network is None:
                 continue  # written by hand and not an address; such a NIC serves nobody
             nic = HostNic(node.name, interface.interface_name, network, address)
             found.setdefault((nic.host, nic.ifname), nic)

@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from multinic_core.addressing import covers, excluded_blocks, merged, overlaps
 from multinic_core.model import CIDRHost
 from multinic_core.plan import IPNetwork
-from multinic_core.pools import HeldIndexes
+from multinic_core.pools import HeldIndexes, free_in_all
 from multinic_operator.layout import BlockRequest, Entry, HostNic
 from multinic_operator.rows import Needs
 
@@ -26,8 +26,13 @@ class HostIndexes:
         entries: Mapping[IPNetwork, Entry],
         nics: Sequence[HostNic],
         remembered: Mapping[str, Counter[int]],
+        wishes: Mapping[str, Sequence[int]],
+        avoid: HeldIndexes,
     ) -> None:
-        """``remembered``: node to the indexes it held before rows were matched, with on how many rows."""
+        """Args as of :func:`multinic_operator.blocks.compute_blocks`, and ``remembered``: node to the indexes it held
+        before rows were matched, with on how many rows."""
+        self._wishes = wishes
+        self._avoid = avoid
         self._limit = 1 << request.host_bits
         self._entries = entries
         self._own: dict[str, Counter[int]] = defaultdict(
@@ -65,9 +70,11 @@ class HostIndexes:
     def _give(self, host: str, networks: list[IPNetwork]) -> dict[IPNetwork, int]:
         """An index for this node on each of these networks; a network for which none is left is absent.
 
-        One that the node holds elsewhere, else one that is new to all of these, else, on an adopted CIDR, any.
+        One that the node holds elsewhere or wishes for, else one that is new to all of these, else, on an adopted
+        CIDR, any.
         """
         preferred = [index for index, _ in sorted(self._own[host].items(), key=lambda item: (-item[1], item[0]))]
+        preferred += [index for index in self._wishes.get(host, ()) if index < self._limit]
         given: dict[IPNetwork, int] = {}
         for network in networks:
             free = (index for index in preferred if index not in self._entries[network].taken)
@@ -82,15 +89,19 @@ class HostIndexes:
         return given
 
     def _common(self, networks: list[IPNetwork]) -> int | None:
-        """An index for all of these networks: above all held ones, else a gap everywhere, else free on these."""
+        """An index for all of these networks: above all held ones, else a gap everywhere, else free on these.
+
+        One that is another node's in the whole cluster only when there is no other.
+        """
         here = [self._entries[network].taken for network in networks]
-        for start, sets in ((self._top + 1, [self._anywhere, *here]), (0, [self._anywhere, *here]), (0, here)):
-            index, free = start, -1
-            while index < self._limit and index != free:
-                free = index
-                for taken in sets:
-                    index = taken.next_free(index)
-            if index < self._limit:
+        everywhere = [self._anywhere, *here]
+        for start, sets in (
+            (self._top + 1, [self._avoid, *everywhere]),
+            (0, [self._avoid, *everywhere]),
+            (0, everywhere),
+            (0, here),
+        ):
+            if (index := free_in_all(sets, start, self._limit)) is not None:
                 return index
         return None
 

@@ -23,7 +23,7 @@ from multinic_core.model import (
     pool_name,
 )
 from multinic_core.plan import IPNetwork
-from multinic_operator.layout import BlockRequest, HostNic, host_nics
+from multinic_operator.layout import BlockRequest, HostNic
 from multinic_operator.ownership import owner_reference, with_owner
 from multinic_operator.world import World
 
@@ -50,7 +50,7 @@ def desired_pools(
     nics = tuple(nics)
     pools: dict[str, IPPool] = {}
     for entry in cidr.cidr:
-        near = [nic for nic in nics if str(nic.network) == entry.net_address]
+        near = [nic for nic in nics if nic.net_address == entry.net_address]
         for row in entry.hosts:
             name = row.ippool or pool_name(network.name, row.pod_cidr)
             labels = {HOSTNAME_LABEL: row.host_name, NETNAME_LABEL: network.name}
@@ -112,14 +112,17 @@ async def each(jobs: Iterable[Callable[[], Awaitable[object]]]) -> None:
 
 
 async def write_pools(world: World, network: MultiNicNetwork, request: BlockRequest, cidr: CIDRSpec) -> list[str]:
-    """Have exactly the pools of these blocks.
+    """Have exactly the pools of these blocks; none in a compact CIDR, where the daemons make what they need.
 
     Returns:
         One sentence for each pool that has no block any more and is kept, because its addresses are in use.
     """
-    wanted = desired_pools(network, request, cidr, host_nics(world.hosts.list()))
-    nodes = world.node_names()
+    if cidr.compact:
+        return []
+    nics = world.fleet.nics_on(entry.net_address for entry in cidr.cidr)
+    wanted = desired_pools(network, request, cidr, nics)
     found = {pool.name: pool for pool in world.pools.list() if pool.spec.net_attach_def == network.name}
+    nodes = {pool.spec.host_name for pool in found.values() if world.knows_node(pool.spec.host_name)}
     kept: list[str] = []
     jobs: list[Callable[[], Awaitable[object]]] = []
     for name, pool in wanted.items():
@@ -137,6 +140,12 @@ async def write_pools(world: World, network: MultiNicNetwork, request: BlockRequ
             jobs.append(partial(_retire, world, pool, pool.spec.host_name in nodes, kept))
     await each(jobs)
     return sorted(kept)
+
+
+async def retire_unused(world: World, network: str) -> None:
+    """Delete the pools of a network that has just become compact, but for those whose addresses are in use."""
+    pools = [pool for pool in world.pools.list() if pool.spec.net_attach_def == network and not pool.spec.allocations]
+    await each(partial(_retire, world, pool, True, []) for pool in pools)
 
 
 async def _create(world: World, pool: IPPool) -> None:

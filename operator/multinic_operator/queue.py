@@ -55,7 +55,8 @@ class Queue:
                 del self._due[key]
                 await trio.lowlevel.checkpoint()
                 return key
-            self._earlier = trio.Event()
+            if self._earlier.is_set():  # else another worker waits for it already, and so do we
+                self._earlier = trio.Event()
             with trio.move_on_at(due):
                 await self._earlier.wait()
 
@@ -76,11 +77,26 @@ class Controller:
     """For the log, such as ``networks``."""
     reconcile: Reconcile
     queue: Queue = field(default_factory=Queue)
+    workers: int = 1
+    """So many keys are reconciled at once; never the same key twice at a time."""
     _failures: dict[str, int] = field(default_factory=dict)
+    _busy: dict[str, bool] = field(default_factory=dict)
+    """Keys under work, with whether they have come up again meanwhile."""
 
     async def step(self) -> None:
         """Take one key and reconcile it."""
         key = await self.queue.get()
+        if key in self._busy:
+            self._busy[key] = True
+            return
+        self._busy[key] = False
+        try:
+            await self._work(key)
+        finally:
+            if self._busy.pop(key):
+                self.queue.add(key)
+
+    async def _work(self, key: str) -> None:
         try:
             requeue_after = await self.reconcile(key)
         except MultinicError as error:
@@ -94,8 +110,13 @@ class Controller:
                 self.queue.add(key, requeue_after)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Reconcile what comes up, one key at a time; never returns."""
-        task_status.started()
+        """Reconcile what comes up; never returns."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(self.workers):
+                nursery.start_soon(self._serve_one)
+            task_status.started()
+
+    async def _serve_one(self) -> None:
         while True:
             await self.step()
 

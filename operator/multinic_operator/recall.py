@@ -40,9 +40,11 @@ def recall_blocks(request: BlockRequest, pools: Iterable[IPPool], nics: Sequence
         if network is None:
             continue
         index = (
-            len(entries) if request.subnet is None else _index(request.subnet, interface_block, request.interface_bits)
+            len(entries)
+            if request.subnet is None
+            else index_within(request.subnet, interface_block, request.interface_bits)
         )
-        host_index = _index(interface_block, pod_block, request.host_bits)
+        host_index = index_within(interface_block, pod_block, request.host_bits)
         if index is None or host_index is None:
             continue
         entry = entries.setdefault(
@@ -66,7 +68,7 @@ def recall_blocks(request: BlockRequest, pools: Iterable[IPPool], nics: Sequence
     return CIDRSpec(config=config, cidr=sorted(entries.values(), key=lambda entry: entry.interface_index))
 
 
-def _index(container: IPNetwork, inner: IPNetwork, bits: int) -> int | None:
+def index_within(container: IPNetwork, inner: IPNetwork, bits: int) -> int | None:
     """Which of the 2^bits blocks of ``container`` this one is, or None."""
     if container.version != inner.version or inner.prefixlen != container.prefixlen + bits:
         return None

@@ -34,23 +34,17 @@ def name_some(names: Sequence[str]) -> str:
     return shown if len(names) <= NAMES_IN_MESSAGE else f"{shown} and {len(names) - NAMES_IN_MESSAGE} more"
 
 
-def hosts_of(cidr: CIDR) -> list[str]:
-    """Nodes that have a block, sorted."""
-    return sorted({row.host_name for entry in cidr.spec.cidr for row in entry.hosts})
-
-
 def _is_current(report: RouteReport, cidr: CIDR) -> bool:
     if report.resource_version == cidr.metadata.resource_version:
         return True
     return report.generation is not None and report.generation == cidr.metadata.generation
 
 
-def route_state(cidr: CIDR, daemons: Mapping[str, Daemon]) -> RouteState:
-    """The worst of what the nodes of this CIDR say: failed, silent, behind, done."""
+def route_state(cidr: CIDR, hosts: Sequence[str], daemons: Mapping[str, Daemon]) -> RouteState:
+    """The worst of what these nodes of the CIDR say, sorted: failed, silent, behind, done."""
     failed: list[str] = []
     silent: list[str] = []
     behind: list[str] = []
-    hosts = hosts_of(cidr)
     for host in hosts:
         daemon = daemons.get(host)
         if daemon is None or not daemon.alive:

@@ -7,7 +7,7 @@ mirrored into pools, heartbeats of Nodes) is recognised by its digest before it 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from datetime import datetime
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from multinic_operator.daemons import Daemons
 from multinic_operator.hosts import Hosts
 from multinic_operator.legacy import LegacyFinalizers
 from multinic_operator.networks import Networks
+from multinic_operator.pools import WRITES_AT_ONCE
 from multinic_operator.queue import Controller
 from multinic_operator.statuses import Statuses
 from multinic_operator.surroundings import Watch
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.1
 """Events wait so long for others of the same key, so that a burst costs one reconcile."""
+COMPACT_SECONDS = 2.0
+"""So long for networks whose blocks do not depend on the nodes that came: only what is told about them does."""
 SYNC_WARNING_SECONDS = 10.0
 
 M = TypeVar("M", bound=KubeObject)
@@ -64,13 +67,12 @@ def network_digest(network: MultiNicNetwork) -> Hashable:
 
 def pool_digest(pool: IPPool) -> Hashable:
     """What the operator cares for in a pool: all but which addresses are held."""
-    spec = pool.spec.model_copy(update={"allocations": []}).model_dump_json()
-    metadata = pool.metadata
+    spec, metadata = pool.spec, pool.metadata
     return (
-        spec,
-        bool(pool.spec.allocations),
-        str(metadata.labels),
-        str(metadata.owner_references),
+        (spec.pod_cidr, spec.vlan_cidr, spec.net_attach_def, spec.host_name, spec.interface_name, *spec.excludes),
+        bool(spec.allocations),
+        tuple((metadata.labels or {}).items()),
+        tuple((owner.kind, owner.name, owner.uid, owner.controller) for owner in metadata.owner_references or ()),
         metadata.deletion_timestamp,
     )
 
@@ -86,23 +88,27 @@ class Operator:
         self._networks = Controller("networks", self.networks.reconcile)
         self.statuses = Statuses(world, self.networks, self.daemons)
         self._statuses = Controller("statuses", self.statuses.reconcile)
-        self._hosts = Controller("hosts", Hosts(world).reconcile)
+        self.hosts = Hosts(world, self._departing)
+        self._hosts = Controller("hosts", self.hosts.reconcile, workers=WRITES_AT_ONCE)
+        self._departures = Controller("departures", self.hosts.let_go)
         self._legacy = Controller("legacy finalizers", LegacyFinalizers(world).reconcile)
         self._system = Controller("system namespace", SystemNamespace(world).reconcile)
-        self.controllers = (self._system, self._legacy, self._hosts, self._networks, self._statuses)
+        self.controllers = (self._system, self._legacy, self._hosts, self._departures, self._networks, self._statuses)
 
     def subscribe(self) -> None:
         """Turn changes into keys; what is there already is announced at once."""
         world = self.world
         world.networks.subscribe(lambda key: self._statuses.queue.add(key.name, GATHER_SECONDS))
         on_change(world.networks, network_digest, lambda key, _: self._network_changed(key.name))
-        on_change(world.hosts, lambda h: h.model_dump_json(), lambda key, _: self._host_changed(key.name))
-        on_change(world.nodes, lambda node: node.metadata.uid, lambda key, _: self._host_changed(key.name))
+        world.hosts.subscribe(self._host_changed)
+        on_change(world.nodes, lambda node: node.metadata.uid, lambda key, _: self._node_changed(key.name))
         on_change(world.namespaces, lambda n: n.status.phase, lambda key, _: self._namespace_changed(key.name))
         on_change(world.definitions, lambda d: d.model_dump_json(), lambda key, _: self._touch(key.name))
         on_change(world.cidrs, lambda c: c.model_dump_json(), lambda key, _: self._cidr_changed(key.name))
         on_change(world.pools, pool_digest, self._pool_changed)
         self._system.queue.add(world.namespace)
+        for name in world.fleet.claimants:
+            self._networks.queue.add(name)  # one that went while nobody looked leaves claims behind
 
     def _touch(self, name: str) -> None:
         """Look at a network if there is one of this name."""
@@ -117,9 +123,36 @@ class Operator:
         self._networks.queue.add(name)
         self._touch_all()  # a subnet that comes, changes or goes may concern every other network
 
-    def _host_changed(self, name: str) -> None:
+    def _touch_blocks(self, at_once: Collection[str] = ()) -> None:
+        """Look at networks since nodes have changed: at those with a list of nodes, and at these others, soon."""
+        for network in self.world.networks.list():
+            cidr = self.world.cidrs.get(network.name)
+            soon = cidr is None or not cidr.spec.compact or network.name in at_once
+            self._networks.queue.add(network.name, GATHER_SECONDS if soon else COMPACT_SECONDS)
+
+    def _host_changed(self, key: Key) -> None:
+        """Take a node's change in; what it is to have is decided here and now, and written when its turn comes."""
+        fleet, host = self.world.fleet, self.world.hosts.get(key.name)
+        before, after = fleet.observe(key.name, host)
+        if before is not None and after is None:
+            self.hosts.gone(before)
+        self._hosts.queue.add(key.name)
+        if before is after:
+            return
+        known = {entry.net_address for cidr in self.world.cidrs.list() for entry in cidr.spec.cidr}
+        touched = self.hosts.number(key.name)
+        if after is not None and not after.nets.keys() <= known:
+            touched = {network.name for network in self.world.networks.list()}
+        self._touch_blocks(touched)
+        self._reported(None)
+
+    def _node_changed(self, name: str) -> None:
         self._hosts.queue.add(name)
-        self._touch_all()
+        if not self.world.has_node(name):
+            self._touch_blocks()
+
+    def _departing(self) -> None:
+        self._departures.queue.add("departed", GATHER_SECONDS)
 
     def _namespace_changed(self, name: str) -> None:
         self._system.queue.add(name)
@@ -131,8 +164,18 @@ class Operator:
 
     def _pool_changed(self, key: Key, pool: IPPool | None) -> None:
         self._legacy.queue.add(f"{IPPOOLS.plural}/{key.name}")
-        if pool is not None:
-            self._touch(pool.spec.net_attach_def)
+        if pool is None:
+            return
+        node, name, world = pool.spec.host_name, pool.spec.net_attach_def, self.world
+        if world.pools.get(key.name) is None:
+            world.fleet.pools[node].discard(key.name)
+        else:
+            world.fleet.pools[node].add(key.name)
+        cidr, network = world.cidrs.get(name), world.networks.get(name)
+        if cidr is None or not cidr.spec.compact or (network and network.metadata.deletion_timestamp):
+            self._touch(name)
+        elif not world.knows_node(node):
+            self._hosts.queue.add(node)
 
     def _concluded(self, name: str) -> None:
         self._statuses.queue.add(name)

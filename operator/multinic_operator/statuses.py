@@ -77,7 +77,9 @@ class Statuses:
 
     def _derive(self, network: MultiNicNetwork, outcome: Outcome) -> MultiNicNetworkStatus:
         world = self._world
-        return derive_status(network, outcome, take_census(world.fleet, self._daemons.view(), outcome.cidr), world.now())
+        return derive_status(
+            network, outcome, take_census(world.fleet, self._daemons.view(), outcome.cidr), world.now()
+        )
 
     async def _tell(self, network: MultiNicNetwork, wanted: MultiNicNetworkStatus) -> None:
         before, after = _by_type(network.status), _by_type(wanted)

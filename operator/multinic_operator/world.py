@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,12 +26,18 @@ from multinic_core.model import (
     NetworkAttachmentDefinition,
     Node,
 )
-from multinic_core.ports import Kubernetes, Store
+from multinic_core.model.config import INDEX_RETENTION, duration_seconds
+from multinic_core.ports import Key, Kubernetes, Store
 from multinic_core.registry import Registry
+from multinic_operator.fleet import Fleet
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def default_retention_seconds() -> float:
+    return duration_seconds(INDEX_RETENTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,10 @@ class World:
     nodes: Store[Node]
     namespaces: Store[Namespace]
     leases: Store[Lease]
+    fleet: Fleet = field(default_factory=Fleet)
+    """Nodes and indexes, kept current by the operator's subscription to HostInterfaces."""
+    retention_seconds: Callable[[], float] = default_retention_seconds
+    """How long the index of a node that left is kept for its return."""
 
     @classmethod
     def watch(
@@ -91,7 +101,11 @@ class World:
             "leases": self.leases,
         }
 
-    def node_names(self) -> set[str]:
-        """Nodes that exist: with a Node or a HostInterface, also one that cannot be read."""
-        names = {item.name for store in (self.nodes, self.hosts) for item in store.list()}
-        return names | {key.name for store in (self.nodes, self.hosts) for key in store.invalid}
+    def has_node(self, name: str) -> bool:
+        """Whether there is such a Node, or may be one: also when it cannot be read, or none has been listed yet."""
+        nodes = self.nodes
+        return not nodes.synced or nodes.get(name) is not None or Key("", name) in nodes.invalid
+
+    def knows_node(self, name: str) -> bool:
+        """Whether there is or may be a Node or a HostInterface of this name."""
+        return self.has_node(name) or self.hosts.get(name) is not None or Key("", name) in self.hosts.invalid
