@@ -30,7 +30,6 @@ from multinic_daemon.engine.detach import detach
 from multinic_daemon.engine.takenover import links_of
 from multinic_daemon.journal import NODE_MARK, Journal, JournalError, Record
 from multinic_daemon.kernel import Sandbox
-from multinic_daemon.mirrorkeeper import pool_store
 from multinic_daemon.rebuild import Stock, take_missing, take_pool, take_stock
 from multinic_daemon.tombstones import replay
 
@@ -58,11 +57,11 @@ def closed_reason(journal: Journal, refused: str) -> str:
 class Adoption:
     """One node's taking over."""
 
-    def __init__(self, engine: Engine, kubernetes: Kubernetes, node: str) -> None:
+    def __init__(self, engine: Engine, kubernetes: Kubernetes, node: str, pools: Store[IPPool]) -> None:
         self.engine = engine
         self.node = node
         self._kubernetes = kubernetes
-        self._pools = pool_store(kubernetes, node)
+        self._pools = pools
         self._refused: set[str] = set()
         """Pools that could not be taken over yet."""
         self._closed = False

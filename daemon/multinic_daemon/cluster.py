@@ -1,4 +1,4 @@
-"""What the engine knows of the cluster: networks, this node's pools and the blocks, all from watched stores.
+"""What the engine knows of the cluster: networks, this node's pools and the blocks, all from watched objects.
 
 Nothing here calls the API on the way of a pod, with one exception: a network that the watch has not brought yet is
 fetched once.
@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import trio
 
 from multinic_core.errors import ApiError, ConfigError, DaemonUnavailableError
-from multinic_core.model import CIDR, CIDRS, HOSTNAME_LABEL, IPPOOLS, NETWORKS, IPPool, MultiNicNetwork
+from multinic_core.model import CIDR, CIDRS, IPPOOLS, NETWORKS, IPPool, MultiNicNetwork
 from multinic_core.ports import Key, Kubernetes, Store
+from multinic_daemon.nodepools import NodePools
 
 SYNC_SECONDS = 15.0
 """How long a call waits for the first complete lists."""
@@ -51,7 +52,7 @@ class ClusterView(Protocol):
         ...
 
     def invalid_pools(self, network: str) -> Sequence[str]:
-        """What is wrong with pools that may be this network's, one sentence each."""
+        """What is wrong with pools that may be this network's, and what missing ones wait for, one sentence each."""
         ...
 
     def cidr(self, network: str) -> CIDR | None:
@@ -66,13 +67,13 @@ class ClusterView(Protocol):
 class Cluster:
     """The view over the stores of a Kubernetes port; filled while the port's ``serve`` runs."""
 
-    def __init__(self, kubernetes: Kubernetes, node: str) -> None:
+    def __init__(self, kubernetes: Kubernetes, node: str, pools: NodePools) -> None:
         self._kubernetes = kubernetes
         self._node = node
         self._networks = kubernetes.store(NETWORKS)
-        self._pools = kubernetes.store(IPPOOLS, label_selector=f"{HOSTNAME_LABEL}={node}")
+        self._pools = pools
         self._cidrs = kubernetes.store(CIDRS)
-        self._stores: dict[str, Store[Any]] = {
+        self._stores: dict[str, Store[Any] | NodePools] = {
             NETWORKS.plural: self._networks,
             IPPOOLS.plural: self._pools,
             CIDRS.plural: self._cidrs,
@@ -120,20 +121,10 @@ class Cluster:
             raise DaemonUnavailableError(f"{subject}, and the API said: {error}") from error
 
     def pools(self, network: str) -> Sequence[IPPool]:
-        return [
-            pool
-            for pool in self._pools.list()
-            if pool.spec.net_attach_def == network
-            and pool.spec.host_name == self._node
-            and pool.metadata.deletion_timestamp is None
-        ]
+        return self._pools.of_network(network)
 
     def invalid_pools(self, network: str) -> Sequence[str]:
-        return [
-            f"IPPool {key.name!r}: {reason}"
-            for key, reason in self._pools.invalid.items()
-            if key.name.startswith(f"{network}-")
-        ]
+        return self._pools.problems(network)
 
     def cidr(self, network: str) -> CIDR | None:
         return self._cidrs.get(network)

@@ -114,6 +114,26 @@ def annotations_json(rows: Iterable[tuple[Allocation, Record]], boot_id: str) ->
     return {BOOT_ANNOTATION: boot_id, HOLDERS_ANNOTATION: json.dumps(holders, separators=(",", ":"))}
 
 
+def mirror_object(derived: IPPool, rows: Iterable[tuple[Allocation, Record]], boot_id: str) -> Mapping[str, Any] | None:
+    """The object for a pool that has none and follows by arithmetic; None while there is nothing to say."""
+    rows = list(rows)
+    if not rows:
+        return None
+    body = derived.to_json()
+    body["metadata"]["annotations"] = annotations_json(rows, boot_id)
+    body["spec"]["allocations"] = entries_json(rows)
+    return body
+
+
+def with_derived(patch: Mapping[str, Any], derived: IPPool) -> Mapping[str, Any]:
+    """A patch that also makes the object what arithmetic says now: nobody else writes it."""
+    metadata = {key: value for key, value in derived.to_json()["metadata"].items() if key != "name"}
+    return {
+        "metadata": {**metadata, **patch["metadata"]},
+        "spec": {**derived.to_json()["spec"], **patch["spec"]},
+    }
+
+
 def mirror_patch(pool: IPPool, rows: Iterable[tuple[Allocation, Record]], boot_id: str) -> Mapping[str, Any] | None:
     """The merge patch that makes a pool say what the journal says, None when it does.
 

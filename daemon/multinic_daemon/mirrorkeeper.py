@@ -1,5 +1,7 @@
 """Writes the mirror: each pool of this node says within seconds what the journal says.
 
+A pool that follows by arithmetic has no object until there is something to say, and keeps it afterwards.
+
 Changes of the journal name pools, and so do changes of the pools by others. A pool named is looked at, compared and,
 if it differs, written once, at most once per ``PAUSE_SECONDS``, however many pods came and went meanwhile. Writes hold
 only for the version that was read; after a conflict the pool is read again and compared again. Pods never wait for it.
@@ -13,12 +15,13 @@ from collections.abc import Callable, Set
 import trio
 
 from multinic_core.errors import ApiError
-from multinic_core.model import HOSTNAME_LABEL, IPPOOLS, IPPool
-from multinic_core.ports import Key, Kubernetes, Store
+from multinic_core.model import HOST_INTERFACES, IPPOOLS, IPPool
+from multinic_core.ports import Key, Kubernetes
 from multinic_daemon import crashpoints
 from multinic_daemon.gate import Gate
 from multinic_daemon.journal import Journal, JournalError
-from multinic_daemon.mirror import mirror_patch
+from multinic_daemon.mirror import mirror_object, mirror_patch, with_derived
+from multinic_daemon.nodepools import NodePools
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +31,10 @@ SETTLE_SECONDS = 0.1
 """Changes within this time of the first go out together."""
 RETRY_SECONDS = (1.0, 30.0)
 """Pause after a write that failed, doubled from the first to the second while it goes on failing."""
+ATTEMPTS = 3
+"""To write one pool, each after reading it again; then later."""
 AT_ONCE = 4
 """Writes in flight, so that a slow API server sees few."""
-
-
-def pool_store(kubernetes: Kubernetes, node: str) -> Store[IPPool]:
-    """The pools of a node; the same store that the engine reads."""
-    return kubernetes.store(IPPOOLS, label_selector=f"{HOSTNAME_LABEL}={node}")
 
 
 class MirrorKeeper:
@@ -44,6 +44,7 @@ class MirrorKeeper:
         self,
         kubernetes: Kubernetes,
         node: str,
+        pools: NodePools,
         journal: Journal,
         gate: Gate,
         take_over: Callable[[IPPool], None],
@@ -54,7 +55,7 @@ class MirrorKeeper:
         self._journal = journal
         self._gate = gate
         self._take_over = take_over
-        self._store = pool_store(kubernetes, node)
+        self._store = pools
         self._due: dict[str, float] = {}
         """Pool that is to be looked at, and when, in seconds of trio's clock."""
         self._free_at: dict[str, float] = {}
@@ -87,7 +88,14 @@ class MirrorKeeper:
                 await changed.wait()
 
     def _announce(self, key: Key) -> None:
+        if self._is_there(key.name) and self._written.get(key.name, ("",))[0] is None:
+            del self._written[key.name]  # the object that was made has been seen: it may go again
         self._touch({key.name})
+
+    def _is_there(self, name: str) -> bool:
+        """Whether the watch shows an object of this name."""
+        shown = self._store.get(name)
+        return shown is not None and shown.metadata.resource_version is not None
 
     def _touch(self, pools: Set[str]) -> None:
         if not self._started:
@@ -123,24 +131,73 @@ class MirrorKeeper:
         version = shown.metadata.resource_version
         seen, written = self._written.get(name, (None, shown))
         pool = written if seen == version else shown  # the watch has not brought our own write yet
-        for attempt in (1, 2):
-            # Whatever is about to be overwritten is held first, in case this version is news to the store.
-            self._take_over(pool)
-            patch = mirror_patch(pool, self._journal.of_pool(name), self._journal.boot_id)
-            if patch is None:
-                return attempt > 1
-            crashpoints.reached("mirror.differs")
+        for attempt in range(1, ATTEMPTS + 1):
             try:
-                made = await self._kubernetes.patch(IPPOOLS, name, patch)
+                made = await self._say(pool)
             except ApiError as error:
-                if error.status == 404:
-                    return False
-                if error.status != 409 or attempt == 2:
+                if error.status == 404 and (pool is shown or self._store.derived(name) is None):
+                    return False  # the watch is late: its news brings us back
+                if error.status not in (404, 409) or attempt == ATTEMPTS:
                     raise
-                pool = await self._kubernetes.get(IPPOOLS, name)
+                pool = await self._afresh(name, gone=error.status == 404)
                 continue
+            if made is None:
+                return attempt > 1
             crashpoints.reached("mirror.written")
-            self._written[name] = (version, made)
+            if version is not None or not self._is_there(name):
+                self._written[name] = (version, made)
             log.debug("mirror written", extra={"pool": name, "held": len(made.spec.allocations)})
             return True
         return False
+
+    async def _say(self, pool: IPPool) -> IPPool | None:
+        """Write what the journal says, if the pool does not say it; what came of it.
+
+        Raises:
+            ApiError: status 404 when it is gone, 409 when it is another one by now.
+        """
+        name, derived = pool.name, self._store.derived(pool.name)
+        # Whatever is about to be overwritten is held first, in case this version is news to the store.
+        self._take_over(pool)
+        rows, boot_id = list(self._journal.of_pool(name)), self._journal.boot_id
+        if pool.metadata.resource_version is None:
+            body = mirror_object(pool, rows, boot_id)
+            if body is None:
+                return None
+            crashpoints.reached("mirror.differs")
+            return await self._kubernetes.create(IPPOOLS, body)
+        patch = mirror_patch(pool, rows, boot_id)
+        if patch is None:
+            return None
+        crashpoints.reached("mirror.differs")
+        return await self._kubernetes.patch(IPPOOLS, name, with_derived(patch, derived) if derived else patch)
+
+    async def _afresh(self, name: str, *, gone: bool) -> IPPool:
+        """The pool as the API has it now; one that has no object any more as it follows by arithmetic.
+
+        Raises:
+            ApiError: it cannot be read, or it is another node's.
+        """
+        self._written.pop(name, None)
+        derived = self._store.derived(name)
+        if gone and derived is not None:
+            return derived
+        pool = await self._kubernetes.get(IPPOOLS, name)
+        if pool.spec.host_name != self._node:
+            await self._require_departed(pool)
+        return pool
+
+    async def _require_departed(self, pool: IPPool) -> None:
+        """Another node's pool may be written over when that node is gone: the block is this node's now."""
+        try:
+            await self._kubernetes.get(HOST_INTERFACES, pool.spec.host_name)
+        except ApiError as error:
+            if error.status == 404 and self._store.derived(pool.name) is not None:
+                return
+            raise
+        raise ApiError(
+            f"IPPool {pool.name!r}: spec.hostName: found {pool.spec.host_name!r}, which is a node, expected"
+            f" {self._node!r}",
+            status=409,
+            api_reason="Conflict",
+        )

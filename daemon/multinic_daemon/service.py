@@ -23,6 +23,7 @@ from multinic_daemon.hugepages import use_large_pages
 from multinic_daemon.journal import Journal
 from multinic_daemon.lease import serve_lease
 from multinic_daemon.mirrorkeeper import MirrorKeeper
+from multinic_daemon.nodepools import NodePools
 from multinic_daemon.publish import serve_publishing
 from multinic_daemon.recovery import recover
 from multinic_daemon.report import Reporter
@@ -75,17 +76,19 @@ async def run_daemon(settings: Settings) -> None:
     try:
         kubernetes = connect(settings.kubeconfig)
         reporter, discovery = Reporter(), Discovery(settings.node)
-        cluster = Cluster(kubernetes, settings.node)
+        pools = NodePools(kubernetes, settings.node)
+        cluster = Cluster(kubernetes, settings.node, pools)
         gate, tombstones = Gate(closed_reason(journal, refused)), settings.socket.parent / FOLDER
         problem = reporter.route_problem
         engine = Engine(registry, journal, apply, cluster, discovery.view, problem, gate, tombstones)
-        adoption = Adoption(engine, kubernetes, settings.node)
-        mirror = MirrorKeeper(kubernetes, settings.node, journal, gate, adoption.take_pool)
+        adoption = Adoption(engine, kubernetes, settings.node, pools)
+        mirror = MirrorKeeper(kubernetes, settings.node, pools, journal, gate, adoption.take_pool)
         await recover(engine)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             await nursery.start(discovery.serve)
             await nursery.start(kubernetes.serve)
+            await nursery.start(pools.serve)
             await nursery.start(adoption.serve, tombstones)
             await nursery.start(mirror.serve)
             honour = partial(_honour_tombstones, engine, tombstones)
@@ -93,7 +96,7 @@ async def run_daemon(settings: Settings) -> None:
             await nursery.start(partial(serve, before_accept=honour))
             await nursery.start(serve_publishing, settings.node, kubernetes, discovery)
             keep_routes = partial(serve_routes, settings.node, kubernetes, reporter.set_route)
-            await nursery.start(partial(keep_routes, iproute2=settings.iproute2))
+            await nursery.start(partial(keep_routes, span=reporter.set_nodes, iproute2=settings.iproute2))
             await nursery.start(partial(serve_lease, kubernetes, settings.node, reporter, namespace=settings.namespace))
             # What start-up made stays; looking through all of it for garbage stops the loop for 50 ms at a time.
             gc.collect()

@@ -188,7 +188,7 @@ async def mirror_once(rig: Rig) -> None:
     """Let the mirror follow."""
     from multinic_daemon.mirrorkeeper import MirrorKeeper
 
-    keeper = MirrorKeeper(rig.kubernetes, NODE, rig.journal, rig.engine.gate, rig.adoption.take_pool)
+    keeper = MirrorKeeper(rig.kubernetes, NODE, rig.pools, rig.journal, rig.engine.gate, rig.adoption.take_pool)
     for pool in rig.kubernetes.store(IPPOOLS).list():
         await keeper._write(pool.name)
 

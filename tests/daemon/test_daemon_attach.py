@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from multinic_daemon.adoption import Adoption
 from multinic_daemon.engine.lanes import Lane
+from multinic_daemon.nodepools import NodePools
 from multinic_daemon.testing import NETWORK, NODE, Rig, Strategy, addresses, refuse
 
 from multinic_core.errors import (
@@ -477,8 +478,9 @@ async def test_add_waits_for_the_first_lists(tmp_path: Path, autojump_clock: tri
     async with trio.open_nursery() as nursery:
         with rig.kubernetes.stale():
             rig.kubernetes._stores.clear()
+            rig.pools = NodePools(rig.kubernetes, NODE)
             rig.engine = rig.make_engine()
-            adoption = Adoption(rig.engine, rig.kubernetes, NODE)
+            adoption = Adoption(rig.engine, rig.kubernetes, NODE, rig.pools)
             nursery.start_soon(add)
             await trio.sleep(5)
             assert result == []

@@ -24,7 +24,7 @@ NEAR_SECONDS = 5.0
 @asynccontextmanager
 async def mirroring(rig: Rig) -> AsyncIterator[None]:
     """A daemon's mirror, kept while the block runs."""
-    keeper = MirrorKeeper(rig.kubernetes, NODE, rig.journal, rig.engine.gate, rig.adoption.take_pool)
+    keeper = MirrorKeeper(rig.kubernetes, NODE, rig.pools, rig.journal, rig.engine.gate, rig.adoption.take_pool)
     async with trio.open_nursery() as nursery:
         await nursery.start(keeper.serve)
         yield

@@ -22,6 +22,7 @@ from multinic_daemon.engine import Engine
 from multinic_daemon.engine.lanes import Held
 from multinic_daemon.gate import Gate
 from multinic_daemon.journal import Record
+from multinic_daemon.nodepools import NodePools
 from multinic_daemon.pools import join_pools
 from multinic_daemon.recovery import recover
 from multinic_daemon.testing import NODE, Rig, links, pool_object, refuse, run_in_place
@@ -120,7 +121,7 @@ class ModelRig(Rig):
             self.plugins,
             self.journal,
             self.kernel,
-            Cluster(self.kubernetes, NODE),
+            Cluster(self.kubernetes, NODE, self.pools),
             lambda: self.view,
             route_problem,
             Gate(closed_reason(self.journal, self.journal_refused)),
@@ -148,8 +149,9 @@ class ModelRig(Rig):
             self.journal.close()
         self.dead, self.dying = False, dying
         self.journal = self.open_journal()
+        self.pools = NodePools(self.kubernetes, NODE)
         self.engine = self.make_engine()
-        self.adoption = Adoption(self.engine, self.kubernetes, NODE)
+        self.adoption = Adoption(self.engine, self.kubernetes, NODE, self.pools)
         try:
             left = run(lambda: recover(self.engine))
         except BaseException:
@@ -290,13 +292,13 @@ class Node(RuleBasedStateMachine):
     @precondition(lambda self: self.away)
     @rule()
     def api_returns(self) -> None:
-        self.rig.engine.cluster = Cluster(self.rig.kubernetes, NODE)
+        self.rig.engine.cluster = Cluster(self.rig.kubernetes, NODE, self.rig.pools)
         self.away = False
 
     def unreached(self) -> Cluster:
         kubernetes = FakeKubernetes()
         self.stack.enter_context(kubernetes.stale())
-        return Cluster(kubernetes, NODE)
+        return Cluster(kubernetes, NODE, NodePools(kubernetes, NODE))
 
     def come_back(self) -> None:
         assert self.rig.new_daemon()

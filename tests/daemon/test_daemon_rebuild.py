@@ -25,7 +25,7 @@ POOL = "net-a-192.168.0.0-24"
 
 async def mirror(rig: Rig) -> None:
     """Let the mirror follow."""
-    keeper = MirrorKeeper(rig.kubernetes, NODE, rig.journal, rig.engine.gate, rig.adoption.take_pool)
+    keeper = MirrorKeeper(rig.kubernetes, NODE, rig.pools, rig.journal, rig.engine.gate, rig.adoption.take_pool)
     for pool in rig.kubernetes.store(IPPOOLS).list():
         await keeper._write(pool.name)
 
@@ -213,7 +213,7 @@ async def test_journal_that_lost_its_end_frees_nothing(rig: Rig) -> None:
     rig.journal = rig.open_journal()
     rig.engine = rig.make_engine()
     assert states(rig) == {"c1": "ready"}
-    rig.adoption = type(rig.adoption)(rig.engine, rig.kubernetes, NODE)
+    rig.adoption = type(rig.adoption)(rig.engine, rig.kubernetes, NODE, rig.pools)
     rig.adopt()
     assert states(rig) == {"c1": "ready", "c2": "ready"}
     assert not set(addresses(await rig.call("ADD", "c3"))) & set(addresses(result))
@@ -286,7 +286,7 @@ async def test_refused_journal_is_kept_aside_and_replaced(rig: Rig, spoil: Calla
     assert aside.read_bytes() == before
     rig.engine = rig.make_engine()
     assert rig.journal_refused in rig.engine.gate.reason
-    rig.adoption = type(rig.adoption)(rig.engine, rig.kubernetes, NODE)
+    rig.adoption = type(rig.adoption)(rig.engine, rig.kubernetes, NODE, rig.pools)
     rig.adopt()
     assert set(states(rig).values()) == {"ready"}
     assert set(rig.held().values()) == {20}

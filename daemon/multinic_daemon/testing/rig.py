@@ -17,6 +17,7 @@ from multinic_daemon.cluster import Cluster
 from multinic_daemon.engine import Engine, serve_request
 from multinic_daemon.gate import Gate
 from multinic_daemon.journal import Journal
+from multinic_daemon.nodepools import NodePools
 from multinic_daemon.request import CniRequest
 from multinic_daemon.testing.kernel import FakeKernel, links
 from multinic_daemon.testing.objects import network_objects, pool_object
@@ -51,8 +52,9 @@ class Rig:
         self.now = 1000.0
         self.add_network(NETWORK, nics)
         self.journal = self.open_journal()
+        self.pools = NodePools(self.kubernetes, NODE)
         self.engine = self.make_engine()
-        self.adoption = Adoption(self.engine, self.kubernetes, NODE)
+        self.adoption = Adoption(self.engine, self.kubernetes, NODE, self.pools)
         if adopting:
             self.adopt()
 
@@ -66,7 +68,7 @@ class Rig:
             self.registry,
             self.journal,
             self.kernel,
-            Cluster(self.kubernetes, NODE),
+            Cluster(self.kubernetes, NODE, self.pools),
             lambda: self.view,
             gate=Gate(closed_reason(self.journal, self.journal_refused)),
             tombstones=self.folder / "run" / "tombstones",
@@ -81,8 +83,9 @@ class Rig:
         self.journal.close()
         self.boot = boot
         self.journal = self.open_journal()
+        self.pools = NodePools(self.kubernetes, NODE)
         self.engine = self.make_engine()
-        self.adoption = Adoption(self.engine, self.kubernetes, NODE)
+        self.adoption = Adoption(self.engine, self.kubernetes, NODE, self.pools)
         if adopting:
             self.adopt()
 

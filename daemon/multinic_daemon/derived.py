@@ -1,0 +1,86 @@
+"""This node's pools in a network whose CIDR lists no nodes: objects as the operator would write them, by arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address, ip_interface, ip_network
+
+from multinic_core.addressing import covers, overlaps
+from multinic_core.model import (
+    CIDR,
+    HOSTNAME_LABEL,
+    NETNAME_LABEL,
+    HostInterface,
+    IPPool,
+    IPPoolSpec,
+    ObjectMeta,
+    pool_name,
+)
+from multinic_core.plan import IPNetwork
+from multinic_core.rows import nics_by_network, rows_of
+
+
+def derive_pools(cidr: CIDR, own: HostInterface, hosts: Iterable[HostInterface]) -> dict[str, IPPool]:
+    """Name to pool, without allocations, for every block that this node has.
+
+    Args:
+        hosts: of all nodes, where NIC networks themselves are cut; their addresses are not given to pods.
+
+    Raises:
+        ValueError: the CIDR cannot be read.
+    """
+    excludes = [ip_interface(text).network for text in cidr.spec.config.exclude_cidrs or ()]
+    # those of the network, which the CIDR goes with as its pools do
+    owners = [owner for owner in cidr.metadata.owner_references or () if owner.controller] or None
+    rows = rows_of(cidr, own)
+    blocks = {row.pod_cidr: ip_network(row.pod_cidr) for row in rows}
+    taken = list(node_addresses(hosts, blocks.values())) if not cidr.spec.config.subnet else []
+    pools: dict[str, IPPool] = {}
+    for row in rows:
+        block, name = blocks[row.pod_cidr], pool_name(cidr.name, row.pod_cidr)
+        found = [exclude for exclude in excludes if overlaps(exclude, block)]
+        found += sorted(
+            {each for net, each in taken if net == row.entry.net_address and covers(block, each)}, key=_first
+        )
+        pools[name] = IPPool(
+            metadata=ObjectMeta(
+                name=name, labels={HOSTNAME_LABEL: own.name, NETNAME_LABEL: cidr.name}, owner_references=owners
+            ),
+            spec=IPPoolSpec(
+                pod_cidr=row.pod_cidr,
+                vlan_cidr=row.entry.vlan_cidr,
+                net_attach_def=cidr.name,
+                host_name=own.name,
+                interface_name=row.interface_name,
+                excludes=[str(exclude) for exclude in dict.fromkeys(found)],
+                allocations=[],
+            ),
+        )
+    return pools
+
+
+def node_addresses(hosts: Iterable[HostInterface], blocks: Iterable[IPNetwork]) -> Iterator[tuple[str, IPNetwork]]:
+    """NIC network and address of every NIC whose address is in one of these blocks."""
+    blocks = list(blocks)
+    for host in hosts:
+        for network, nics in nics_by_network(host).items():
+            for text in nics.values():
+                try:
+                    address: IPNetwork = ip_network(ip_address(text))
+                except ValueError:
+                    continue  # none, or written by hand and not an address
+                if any(covers(block, address) for block in blocks):
+                    yield network, address
+
+
+def _first(network: IPNetwork) -> int:
+    return int(network.network_address)
+
+
+def why_none(cidr: CIDR, node: str, own: HostInterface | None) -> str:
+    """What a node waits for that has no block in this network, or in some NIC network of it."""
+    if own is None:
+        return f"HostInterface {node!r}: is not there yet"
+    if own.status is None or own.status.host_index is None:
+        return f"HostInterface {node!r}: status.hostIndex: missing, the operator has not given this node an index yet"
+    return f"HostInterface {node!r}: not every NIC has a block in CIDR {cidr.name!r} by index {own.status.host_index}"
