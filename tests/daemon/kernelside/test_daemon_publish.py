@@ -113,6 +113,45 @@ async def test_nothing_is_written_while_nothing_changes(kube: FakeKubernetes, au
     assert kube.count(resource=HOST_INTERFACES) == before == 1
 
 
+async def test_a_node_that_joins_is_one_write_and_its_status_is_the_operators(
+    kube: FakeKubernetes, autojump_clock: Any
+):
+    """Created whole, NICs and owner; an index given, exceptions and conditions cause no write, and outlive each."""
+    await kube.create(NODES, NODE)
+    discovery = FakeDiscovery(ETH1, ETH2)
+    claim = {"network": "net", "netAddress": "10.0.1.0/24", "interfaceName": "eth1", "hostIndex": 9}
+    async with publishing(kube, discovery):
+        await later()
+        written = [write for write in kube.writes if write.resource == HOST_INTERFACES.plural]
+        assert [write.verb for write in written] == ["create"]
+        for status in ({"hostIndex": 7}, {"hostIndex": 7, "exceptions": [claim]}):
+            await kube.patch(HOST_INTERFACES, "n1", {"status": status}, subresource="status")
+            await later(60)
+        assert kube.count(resource=HOST_INTERFACES) == 3
+        discovery.show(ETH1)
+        await later()
+        assert kube.count(resource=HOST_INTERFACES) == 4
+        raw = kube.raw(HOST_INTERFACES, "n1")
+        assert raw["status"] == {"hostIndex": 7, "exceptions": [claim]}
+        assert [each["interfaceName"] for each in raw["spec"]["interfaces"]] == ["eth1"]
+    subresources = {(write.verb, write.subresource) for write in kube.writes if write.resource == "hostinterfaces"}
+    assert subresources == {("create", ""), ("patch", "status"), ("update", "")}
+
+
+async def test_status_that_changed_while_writing_is_kept(kube: FakeKubernetes, autojump_clock: Any):
+    """The daemon writes from what it has read, old or not, and only the spec."""
+    await kube.create(NODES, NODE)
+    discovery = FakeDiscovery(ETH1)
+    async with publishing(kube, discovery):
+        await later()
+        with kube.stale():
+            await kube.patch(HOST_INTERFACES, "n1", {"status": {"hostIndex": 7}}, subresource="status")
+            discovery.show(ETH1, ETH2)
+            await later()
+        assert kube.raw(HOST_INTERFACES, "n1")["status"] == {"hostIndex": 7}
+        assert len(interfaces(kube)) == 2
+
+
 async def test_changes_close_together_are_one_write(kube: FakeKubernetes, autojump_clock: Any):
     """Four changes in one tenth of a second end in one write of the last view."""
     discovery = FakeDiscovery(ETH1)
