@@ -125,7 +125,7 @@ class Watch:
         for nic in self._nics.pop(key.name, ()):
             self._count[nic.network] -= 1
             self._by_network[nic.network].pop(key.name, None)
-            if not self._by_network[nic.network]:
+            if not self._count[nic.network]:
                 del self._by_network[nic.network], self._count[nic.network]
         for nic in nics:
             self._count[nic.network] += 1
