@@ -134,7 +134,7 @@ def early() -> None:
     """
     global ANSWER_SECONDS, EARLY
     try:
-        if posix.environ.get(b"CNI_COMMAND") not in COMMANDS:
+        if posix.environ.get(b"CNI_COMMAND") not in COMMANDS or len(sys.orig_argv) > 3:  # a second stage has more words
             return
         file = posix.open(sys.orig_argv[-1], posix.O_RDONLY | posix.O_CLOEXEC)
         line = posix.read(file, 512).split(b"\n", 2)[1]

@@ -1,26 +1,25 @@
 """``multinic-cni install``: write the executables ``multi-nic`` and ``multi-nic-ipam`` into a folder.
 
-Each is one text file: a first line naming the interpreter, the sources of ``call`` and ``fallback``, the compiled
-form of ``call``, and a last line that starts it with the socket's path. It needs no package, no virtual environment
-and no site folder at run time, so it can be copied to a host from a container image. A file appears under its name
-in one rename: a runtime that is just starting the old one keeps the old one. The self-contained form is the same file
-with a private interpreter in its first line, which ``private`` has put beside the executables before.
-
-The compiled form saves 0.4 of 6.2 ms at each start. It is used only by an interpreter whose bytecode it is; any other,
-such as the same one after an upgrade, compiles the source beside it.
+Each is one text file (see ``text``). It needs no package, no virtual environment and no site folder at run time, so it
+can be copied to a host from a container image. A file appears under its name in one rename: a runtime that is just
+starting the old one keeps the old one. The self-contained form has a private interpreter in its first line, which
+``private`` has put beside the executables before: the same one, or a small one that starts the other when it must.
 """
 
 import argparse
-import ast
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from multinic_cni.call import ANSWER_SECONDS, MARK
+from multinic_cni.call import ANSWER_SECONDS
+from multinic_cni.first_stage import gather_first_stage
+from multinic_cni.private import FIRST_STAGE, PROGRAM, Bound, below, forget, gather, place
 from multinic_cni.private import OPTIONS as PRIVATE_OPTIONS
-from multinic_cni.private import PROGRAM, below, forget, gather, place
+from multinic_cni.text import render, render_first, render_handover, render_second, require_startable
 
 NAMES = ("multi-nic", "multi-nic-ipam")
 SOCKET = Path("/run/multinic/cni.sock")
@@ -29,36 +28,11 @@ LIBRARY = ".multinic"
 OLDEST = (3, 11)
 USUAL = Path("/usr/bin/python3")
 """The distribution's interpreter: no virtual environment to find and no shared library of its own to load."""
-OPTIONS = "-IS"
-"""-I takes no notice of PYTHON* variables, -S looks for no site. One word: a first line carries no more."""
-SHEBANG_LIMIT = 127
-"""Bytes of a first line that every kernel takes whole. Source: linux/binfmts.h, BINPRM_BUF_SIZE before 5.1."""
-
-COMPILER = """
-import marshal, sys
-from _frozen_importlib_external import MAGIC_NUMBER
-code = compile(sys.stdin.read(), "multinic_cni.call", "exec", optimize=2)
-print(MAGIC_NUMBER.hex(), marshal.dumps(code).hex())
-"""
-"""What the chosen interpreter runs to compile ``call``."""
-
+MICROPYTHON = "micropython"
+"""What is looked for to run a first stage."""
+HANDOVER, SECOND = "first/handover", "second"
+"""In the folder of a private interpreter: what the first stage goes on with, and what that starts CPython with."""
 STANDALONE_NEEDS = "import multinic_cni.standalone, multinic_daemon.standalone"
-
-TEMPLATE = '''"""{name} of multinic, written by "multinic-cni install": hands a CNI call to the daemon of this node."""
-
-CALL = {call}
-
-FALLBACK = {fallback}
-
-import marshal
-from _frozen_importlib_external import MAGIC_NUMBER
-
-COMPILED = "{code}"
-exec(marshal.loads(bytes.fromhex(COMPILED)) if MAGIC_NUMBER.hex() == "{magic}" else CALL)
-ANSWER_SECONDS = {seconds}
-STANDALONE_PYTHON = {standalone!r}
-run({socket!r}, {plugin!r}, FALLBACK)
-'''
 
 
 def choose_interpreter() -> Path:
@@ -67,92 +41,6 @@ def choose_interpreter() -> Path:
     if os.access(USUAL, os.X_OK) and subprocess.run([USUAL, "-IS", "-c", question], check=False).returncode == 0:
         return USUAL
     return Path(getattr(sys, "_base_executable", sys.executable))
-
-
-def compiled_by(interpreter: Path, source: str) -> tuple[str, str]:
-    """The magic number of an interpreter's bytecode and the bytecode, both in hexadecimal.
-
-    Both are "" when it does not run here, as one of a host does not in the container that installs for it.
-    """
-    try:
-        done = subprocess.run(
-            [interpreter, "-IS", "-c", COMPILER], input=source, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "", ""
-    magic, code = done.stdout.split()
-    return magic, code
-
-
-def render(
-    name: str,
-    socket: Path,
-    interpreter: Path,
-    *,
-    options: str = OPTIONS,
-    compiler: Path | None = None,
-    seconds: int = ANSWER_SECONDS,
-    standalone: Path | None = None,
-) -> bytes:
-    """The text of one executable.
-
-    Args:
-        name: of the executable.
-        socket: the daemon's.
-        interpreter: as the host sees it.
-        options: one word for the interpreter.
-        compiler: the same interpreter as it can be run here; None when that is the same path.
-        seconds: how long to wait for the daemon's answer.
-        standalone: the interpreter of standalone networks, as the host sees it; None: there is none.
-
-    Raises:
-        ValueError: as `require_startable`.
-    """
-    require_startable(interpreter, options, socket, seconds)
-    here = Path(__file__).parent
-    call = (here / "call.py").read_text()
-    magic, code = compiled_by(compiler or interpreter, call)
-    text = TEMPLATE.format(
-        name=name,
-        call=_literal(call),
-        fallback=_literal((here / "fallback.py").read_text()),
-        code=code,
-        magic=magic,
-        seconds=seconds,
-        socket=str(socket),
-        plugin=name.encode(),
-        standalone=str(standalone or ""),
-    )
-    early = MARK + b"%d %s %s\n" % (seconds, name.encode(), os.fsencode(socket))
-    return _first_line(interpreter, options) + early + text.encode()
-
-
-def require_startable(interpreter: Path, options: str, socket: Path, seconds: int) -> None:
-    """Refuse what an executable could not be started or reach a daemon with.
-
-    Raises:
-        ValueError: the interpreter's path does not fit into a first line, or the socket's into a socket address, or
-            the wait is none.
-    """
-    room = SHEBANG_LIMIT - len(_first_line(Path(), options))
-    if len(os.fsencode(interpreter)) > room or any(c in os.fsencode(interpreter) for c in b" \t\n"):
-        raise ValueError(f"interpreter: found {str(interpreter)!r}, expected no spaces and at most {room} bytes")
-    if not socket.is_absolute() or len(os.fsencode(socket)) > 106 or "\n" in str(socket):
-        raise ValueError(f"socket: found {str(socket)!r}, expected an absolute path of at most 106 bytes in one line")
-    if seconds < 1:
-        raise ValueError(f"answer-seconds: found {seconds}, expected 1 or more")
-
-
-def _first_line(interpreter: Path, options: str) -> bytes:
-    return b"#!" + os.fsencode(interpreter) + f" {options}\n".encode()
-
-
-def _literal(source: str) -> str:
-    """The source as a raw string that a person can read in the executable."""
-    literal = f"r'''{source}'''"
-    if ast.literal_eval(literal) != source:
-        raise ValueError("a source of the executables cannot be written as a raw string")
-    return literal
 
 
 def install(
@@ -187,6 +75,7 @@ def install_self_contained(
     root: Path = Path("/"),
     seconds: int = ANSWER_SECONDS,
     standalone: Path | None = None,
+    first_stage: Bound | None = None,
 ) -> list[Path]:
     """Write both executables and a private copy of the interpreter for them; gives the executables' paths here.
 
@@ -199,9 +88,10 @@ def install_self_contained(
         root: where the host's file system is here.
         seconds: how long to wait for the daemon's answer.
         standalone: as for `render`.
+        first_stage: what `gather_first_stage` gave, for each call to start on; None: it starts on the interpreter.
 
     Raises:
-        ValueError: as `render`, or the interpreter cannot be copied, or a path is relative.
+        ValueError: as `render`, or an interpreter cannot be copied, or a path is relative.
         OSError: something cannot be written.
     """
     library = library or folder / LIBRARY
@@ -209,27 +99,55 @@ def install_self_contained(
         if not path.is_absolute():
             raise ValueError(f"folder: found {str(path)!r}, expected an absolute path")
     # All that can be refused is refused before anything is written.
-    require_startable(library / ("0" * 16) / PROGRAM, PRIVATE_OPTIONS, socket, seconds)
+    started, options = (FIRST_STAGE, "") if first_stage else (PROGRAM, PRIVATE_OPTIONS)
+    require_startable(library / ("0" * 16) / started, options, socket, seconds)
     source = interpreter or choose_interpreter()
     parts = gather(source)
     if parts.version < OLDEST:
         raise ValueError(f"interpreter: found Python {parts.version} at {str(source)!r}, expected {OLDEST} or newer")
+    if first_stage:
+        stages = {HANDOVER: render_handover(), SECOND: render_second(source)}
+        parts = replace(parts, first=first_stage, files={**parts.files, **stages})
     program = place(parts, library, root)
-    texts = {
-        name: render(
-            name,
-            socket,
-            program,
-            options=PRIVATE_OPTIONS,
-            compiler=source,
-            seconds=seconds,
-            standalone=standalone,
+    home = program.parent
+
+    def text(name: str) -> bytes:
+        if not first_stage:
+            return render(
+                name,
+                socket,
+                program,
+                options=PRIVATE_OPTIONS,
+                compiler=source,
+                seconds=seconds,
+                standalone=standalone,
+            )
+        second = (str(program), PRIVATE_OPTIONS, str(home / SECOND))
+        return render_first(
+            name, socket, home / FIRST_STAGE, home / HANDOVER, second, seconds=seconds, standalone=standalone
         )
-        for name in NAMES
-    }
+
+    texts = {name: text(name) for name in NAMES}
     written = _replace_all(below(root, folder), texts)
     forget(program, root)
     return written
+
+
+def choose_first_stage(wanted: Path | None) -> tuple[Bound | None, str]:
+    """What calls are to start on: the one named, else the one on PATH, else none, and then why.
+
+    Raises:
+        ValueError: the one named cannot be taken.
+    """
+    if wanted:
+        return gather_first_stage(wanted), ""
+    found = shutil.which(MICROPYTHON)
+    if not found:
+        return None, f"first-stage: found no {MICROPYTHON!r} on PATH"
+    try:
+        return gather_first_stage(Path(found)), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def choose_standalone(wanted: Path | None, root: Path) -> Path | None:
@@ -305,6 +223,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--lib-dir", type=Path, help=f"the private copies' own folder (default: {LIBRARY} in the runtime's folder)"
     )
     command.add_argument(
+        "--first-stage",
+        type=Path,
+        metavar="MICROPYTHON",
+        help="what calls start on with --self-contained, for speed (default: micropython on PATH, if it is there)",
+    )
+    command.add_argument(
         "--standalone-python",
         type=Path,
         metavar="PYTHON",
@@ -312,11 +236,13 @@ def main(arguments: list[str] | None = None) -> int:
         " this, or none below another --root)",
     )
     options = parser.parse_args(arguments)
-    if options.lib_dir and not options.self_contained:
-        parser.error("--lib-dir: only with --self-contained")
+    for option, value in (("--lib-dir", options.lib_dir), ("--first-stage", options.first_stage)):
+        if value and not options.self_contained:
+            parser.error(f"{option}: only with --self-contained")
     folder = options.bin_dir.absolute()
     try:
         standalone = choose_standalone(options.standalone_python, options.root)
+        first_stage, without = choose_first_stage(options.first_stage) if options.self_contained else (None, "")
         if options.self_contained:
             written = install_self_contained(
                 folder,
@@ -326,6 +252,7 @@ def main(arguments: list[str] | None = None) -> int:
                 root=options.root,
                 seconds=options.answer_seconds,
                 standalone=standalone,
+                first_stage=first_stage,
             )
         else:
             written = install(
@@ -338,6 +265,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         sys.stderr.write(f"multinic-cni: {error}\n")
         return 1
+    if without:
+        sys.stderr.write(f"multinic-cni: {without}; a call takes four times as long without it\n")
     for path in written:
         sys.stdout.write(f"{path}\n")
     return 0

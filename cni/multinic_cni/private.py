@@ -6,7 +6,8 @@ named after what is in it, and binds the program to that folder: nothing else of
 its own libraries are.
 
 Such an interpreter serves the call it was started for within its very first import, when it has built-in modules and
-nothing else; only what no daemon answers is worth the rest of the start.
+nothing else; only what no daemon answers is worth the rest of the start. Where there is a first stage on another
+interpreter (see ``first_stage``), that is put into a folder below, and only what no daemon answers gets to this one.
 
 A folder never changes once it is there, so a process that has started from it can go on. ``forget`` removes folders
 that another one superseded more than an hour ago, which is many times longer than any call takes.
@@ -29,6 +30,8 @@ from multinic_cni.elf import loader_of, relocated, soname_of, without_search_pat
 OPTIONS = "-ISXutf8"
 """As for an ordinary interpreter, and UTF-8 whatever the locale: the codecs of others are not brought along."""
 PROGRAM = "python"
+FIRST_FOLDER, FIRST_STAGE = "first", "first/micropython"
+"""The program of the first stage, in a folder of its own, as its C library may be another."""
 SUPERSEDED = ".superseded"
 """An empty file in a folder that is no longer used by new processes; its time is when that was noticed."""
 KEEP_SECONDS = 3600
@@ -45,15 +48,23 @@ SOURCES = tuple(Path(__file__).with_name(name) for name in ("call.py", "fallback
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything a private interpreter consists of, before it is bound to a folder."""
+class Bound:
+    """A program and what it has in memory, before it is bound to a folder."""
 
-    version: tuple[int, int]
     program: bytes
     loader: str
     """Name of the loader among ``files``."""
     files: Mapping[str, bytes]
     """Path below the folder to content, without the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Bound):
+    """Everything a private interpreter consists of, before it is bound to a folder."""
+
+    version: tuple[int, int]
+    first: Bound | None = None
+    """The interpreter of a first stage, for a folder below."""
 
 
 def gather(interpreter: Path) -> Parts:
@@ -81,7 +92,7 @@ def gather(interpreter: Path) -> Parts:
             content, name = path.read_bytes(), soname_of(path.read_bytes())
             if path == wanted:
                 loader = name or path.name
-                files[loader] = content.replace(PRELOAD, PRELOAD.replace(b"/", b"\0", 1))
+                files[loader] = without_preload(content)
             elif name:
                 files[name] = without_search_path(content)
             else:
@@ -93,7 +104,12 @@ def gather(interpreter: Path) -> Parts:
         raise ValueError(f"interpreter: cannot make {str(interpreter)!r} self-contained: {error}") from error
     if not loader:
         raise ValueError(f"interpreter: found no loader {str(wanted)!r} in memory of {str(interpreter)!r}")
-    return Parts((needs["version"][0], needs["version"][1]), program, loader, files)
+    return Parts(program, loader, files, (needs["version"][0], needs["version"][1]))
+
+
+def without_preload(loader: bytes) -> bytes:
+    """A loader that does not look for the host's list of libraries that every program is to load."""
+    return loader.replace(PRELOAD, PRELOAD.replace(b"/", b"\0", 1))
 
 
 def _put_first(files: dict[str, bytes], package: str, first: bytes) -> None:
@@ -113,16 +129,24 @@ def place(parts: Parts, folder: Path, root: Path) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    digest = hashlib.sha256(parts.program)
-    for name, content in sorted(parts.files.items()):
+    below_home = dict(parts.files)
+    if parts.first:
+        below_home |= {f"{FIRST_FOLDER}/{name}": content for name, content in parts.first.files.items()}
+    digest = hashlib.sha256(parts.program + (parts.first.program if parts.first else b""))
+    for name, content in sorted(below_home.items()):
         digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
     # A damaged folder of that name is left alone, because someone may be running in it, and a next name is taken.
     for attempt in range(ATTEMPTS):
         home = folder / (digest.hexdigest()[:16] + (f"-{attempt}" if attempt else ""))
         here = below(root, home)
-        files = {**parts.files, PROGRAM: relocated(parts.program, str(home / parts.loader), str(home))}
+        files = {**below_home, PROGRAM: relocated(parts.program, str(home / parts.loader), str(home))}
+        started = {PROGRAM, parts.loader}
+        if parts.first:
+            first, loader = home / FIRST_FOLDER, f"{FIRST_FOLDER}/{parts.first.loader}"
+            files[FIRST_STAGE] = relocated(parts.first.program, str(home / loader), str(first))
+            started |= {FIRST_STAGE, loader}
         if not here.exists():
-            _write(files, here, {PROGRAM, parts.loader})
+            _write(files, here, started)
         if all(_is(here / name, content) for name, content in files.items()):
             return home / PROGRAM
     raise OSError(errno.EIO, f"found other content than was written, {ATTEMPTS} times", str(here))

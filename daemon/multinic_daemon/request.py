@@ -1,8 +1,9 @@
 """What a CNI executable asks the daemon, and what it gets: the frame on the unix socket as two values.
 
-A request is ``KEY=VALUE`` and one NUL byte for each ``CNI_*`` variable and for ``CNI_PLUGIN`` (the name the executable
-runs under), one more NUL, then the standard input of the call as it came; its end is the end of writing. A reply
-is one byte, ``0`` for success or ``1`` for CNI error JSON, then what to print. The same bytes make a tombstone.
+A request is ``KEY=VALUE`` and one NUL byte for each ``CNI_*`` variable, of which only those of the specification are
+read and must be there, and for ``CNI_PLUGIN`` (the name the executable runs under), one more NUL, then the standard
+input of the call as it came; its end is the end of writing. A reply is one byte, ``0`` for success or ``1`` for CNI
+error JSON, then what to print. The same bytes make a tombstone.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ import trio
 from multinic_cni.install import choose_interpreter, install_self_contained
 from multinic_daemon.request import parse_request
 
+from .conftest import QUICK, Executables, first_stage
+
 pytestmark = pytest.mark.needs_root
 
 OK = b'0{"cniVersion":"1.0.0","ips":[]}\n'
@@ -24,21 +26,30 @@ ENTER = "import os, sys; os.chroot(sys.argv[1]); os.chdir('/'); os.execv(sys.arg
 INTERPRETERS = sorted({choose_interpreter().resolve(), Path(sys._base_executable).resolve()})
 
 
-@pytest.fixture(scope="module", params=INTERPRETERS, ids=str)
+@pytest.fixture(scope="module", params=[*INTERPRETERS, QUICK], ids=str)
 def installed(request):
-    """A root and a socket's path in it; installed once for each interpreter of this machine."""
+    """A root and a socket's path in it; installed once for each interpreter of this machine, and with a first stage."""
+    first = first_stage() if request.param == QUICK else None
+    interpreter = INTERPRETERS[0] if first else request.param
     root = Path(tempfile.mkdtemp(prefix="multinic-bare-"))
     root.chmod(0o755)
     install_self_contained(
-        Path("/opt/cni/bin"), Path("/run/cni.sock"), request.param, root=root, seconds=ANSWER_SECONDS
+        Path("/opt/cni/bin"),
+        Path("/run/cni.sock"),
+        interpreter,
+        root=root,
+        seconds=ANSWER_SECONDS,
+        first_stage=first,
     )
     yield root
     shutil.rmtree(root)
 
 
 @pytest.fixture
-def bare(installed, executables):
+def bare(installed):
     """The executables of that root, each start of which is a start inside."""
+    executables = Executables(installed / "spare")
+    shutil.rmtree(installed / "spare")
     executables.socket = installed / "run" / "cni.sock"
     executables.bin = installed / "opt" / "cni" / "bin"
     executables.command = lambda plugin: inside(installed, f"/opt/cni/bin/{plugin}")
@@ -126,7 +137,7 @@ async def test_the_hosts_own_files_have_no_say(bare, installed):
     """Neither its libraries, newer or broken, nor its list of preloaded ones, nor its Python of the same version."""
     home = next((bare.bin / ".multinic").iterdir())
     taken = [path.relative_to(home) for path in home.rglob("*") if path.is_file() and path.name != "python"]
-    names = {path.name for path in taken if path.parent == Path()}
+    names = {path.name for path in taken if path.parent in (Path(), Path("first"))}
     foreign = [Path("usr") / path for path in taken] + [Path("usr/local") / path for path in taken]
     foreign += [Path(folder) / name for name in names for folder in ("lib", "lib64", "usr/lib/x86_64-linux-gnu")]
     foreign += [Path("lib/x86_64-linux-gnu") / name for name in names]

@@ -18,7 +18,7 @@ OK = b'0{"cniVersion":"1.0.0","ips":[]}\n'
 @pytest.mark.parametrize("plugin", ["multi-nic", "multi-nic-ipam"])
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_every_command_reaches_the_daemon_whole(executables, command, plugin):
-    """The daemon gets the plugin's name, every CNI variable and the standard input byte for byte."""
+    """The daemon gets the plugin's name, every CNI variable it reads and the standard input byte for byte."""
     stdin = b'{"cniVersion":"1.0.0",\n "x":"\xc3\xa9\\u0000"}\n'
     async with executables.daemon(lambda _: OK) as received:
         done = await executables.run(command, stdin, plugin, CNI_EXTRA="1")
@@ -32,7 +32,8 @@ async def test_every_command_reaches_the_daemon_whole(executables, command, plug
     assert request.args == "K8S_POD_NAMESPACE=default;K8S_POD_NAME=p;IP=10.0.0.1/16"
     assert request.path == "/opt/cni/bin"
     assert request.stdin == stdin
-    assert b"\0CNI_EXTRA=1\0" in received[0]
+    # MicroPython has no list of its variables, so it sends those that a daemon reads.
+    assert (b"\0CNI_EXTRA=1\0" in received[0]) == (executables.form == "usual")
 
 
 async def test_only_cni_variables_leave_the_process(executables):
@@ -61,10 +62,12 @@ async def test_a_large_answer_and_a_large_request_pass(executables):
     """Sizes just below the bound pass in both directions."""
     answer = b'0"' + b"x" * (LIMIT - 1000) + b'"'
     stdin = b'{"x":"' + b"y" * (LIMIT - 1000) + b'"}'
-    async with executables.daemon(lambda _: answer) as received:
+    # A first stage that leaves a large request to the second has sent nothing, and hangs up.
+    async with executables.daemon(lambda request: answer if request else b"") as received:
         done = await executables.run("ADD", stdin)
     assert done.stdout == answer[1:]
-    assert parse_request(received[0]).stdin == stdin
+    (request,) = filter(None, received)
+    assert parse_request(request).stdin == stdin
 
 
 async def test_a_request_past_the_bound_is_refused(executables):
@@ -190,16 +193,16 @@ def modules_of(*command: str | os.PathLike[str], **environment: str) -> set[str]
     }
 
 
-async def test_the_fast_path_loads_only_the_socket(executables):
+async def test_the_fast_path_loads_only_the_socket(usual):
     """Beside what the interpreter loads to run any script, `_socket` alone: no site, json, re, enum, dataclasses."""
-    nothing = executables.folder / "nothing"
+    nothing = usual.folder / "nothing"
     nothing.write_text("")
-    script = executables.bin / "multi-nic"
+    script = usual.bin / "multi-nic"
     interpreter = script.read_text().partition(" ")[0].removeprefix("#!")
     start = [interpreter, "-IS", "-X", "importtime"]
     base = await trio.to_thread.run_sync(modules_of, *start, nothing)
     assert base, "the interpreter reports its imports"
-    async with executables.daemon(lambda _: OK) as received:
+    async with usual.daemon(lambda _: OK) as received:
         environment = {"CNI_COMMAND": "GC", "CNI_PATH": "/opt/cni/bin"}
         used = await trio.to_thread.run_sync(lambda: modules_of(*start, script, **environment))
     assert len(received) == 1
@@ -216,24 +219,24 @@ async def test_the_environment_of_python_has_no_say(executables):
     assert (done.status, done.stdout) == (0, OK[1:])
 
 
-def test_an_executable_stays_small(executables):
-    """Its text is read at every pod start: under 32 KiB, of which what is compiled anew is under 1 KiB."""
-    text = (executables.bin / "multi-nic").read_text()
-    assert len(text) < 32 << 10
+def test_an_executable_stays_small(usual):
+    """Its text is read at every pod start: under 36 KiB, of which what is compiled anew is under 1 KiB."""
+    text = (usual.bin / "multi-nic").read_text()
+    assert len(text) < 36 << 10
     (compiled,) = [line for line in text.splitlines() if line.startswith("COMPILED = ")]
     sources = [Path(module.__file__).read_text() for module in (call, fallback)]
     assert len(text) - len(compiled) - sum(map(len, sources)) < 1 << 10
 
 
-async def test_another_interpreters_bytecode_is_not_used(executables):
+async def test_another_interpreters_bytecode_is_not_used(usual):
     """After an upgrade of the interpreter the source is compiled instead."""
-    path = executables.bin / "multi-nic"
+    path = usual.bin / "multi-nic"
     text = path.read_text()
     stale = text.replace('MAGIC_NUMBER.hex() == "', 'MAGIC_NUMBER.hex() == "00').replace(
         'COMPILED = "', 'COMPILED = "00'
     )
     assert stale != text
     path.write_text(stale)
-    async with executables.daemon(lambda _: OK):
-        done = await executables.run("ADD")
+    async with usual.daemon(lambda _: OK):
+        done = await usual.run("ADD")
     assert (done.status, done.stdout, done.stderr) == (0, OK[1:], b"")

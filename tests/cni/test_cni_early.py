@@ -24,11 +24,11 @@ def parts() -> private.Parts:
 
 
 @pytest.fixture
-def early(executables, monkeypatch):
+def early(usual, monkeypatch):
     """Executables of the self-contained form."""
     monkeypatch.setattr(module, "gather", lambda _: parts())
-    install_self_contained(executables.bin, executables.socket)
-    return executables
+    install_self_contained(usual.bin, usual.socket)
+    return usual
 
 
 def forget_the_script(early) -> None:

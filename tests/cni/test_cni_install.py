@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from multinic_cni import install as module
-from multinic_cni.install import NAMES, choose_interpreter, install, main, render
+from multinic_cni.install import NAMES, choose_interpreter, install, main
+from multinic_cni.text import render
 
 
 def test_both_executables_are_written_for_everyone_to_run(tmp_path, capsys):

@@ -13,6 +13,9 @@ import trio
 from multinic_cni import install as module
 from multinic_cni import private
 from multinic_cni.install import NAMES, choose_interpreter, install_self_contained, main
+from multinic_lab.provision import tools
+
+from .conftest import first_stage
 
 SOCKET = Path("/run/x.sock")
 
@@ -203,11 +206,13 @@ from multinic_cni import install as module
 
 folder, form = Path(sys.argv[1]), sys.argv[2]
 parts = module.gather(module.choose_interpreter())
+first = module.gather_first_stage(Path(sys.argv[3])) if form == "first stage" else None
 for number, _ in enumerate(sys.stdin):
     changed = replace(parts, files={**parts.files, "version": b"%d" % (number % 3)})
     module.gather = lambda _: changed
     install = module.install if form == "usual" else module.install_self_contained
-    install(folder, Path(f"/run/{number}.sock"))
+    options = {"first_stage": first} if form == "first stage" else {}
+    install(folder, Path(f"/run/{number}.sock"), **options)
     sys.stdout.write(f"{number}\\n")
     sys.stdout.flush()
 """
@@ -215,9 +220,10 @@ for number, _ in enumerate(sys.stdin):
 it writes would hand them the unfinished file, and the kernel starts no file that someone may write."""
 
 
-@pytest.mark.parametrize("form", ["usual", "self-contained"])
+@pytest.mark.parametrize("form", ["usual", "self-contained", "first stage"])
 async def test_replacing_while_16_processes_call_fails_nobody(tmp_path, form):
     """Each call, begun at any instant of a replacement, starts, finds its modules and answers."""
+    micropython = [str(tools.find("micropython"))] if form == "first stage" and first_stage() else []
     path = tmp_path / "multi-nic"
     calls, failures, going = 0, [], True
 
@@ -238,7 +244,7 @@ async def test_replacing_while_16_processes_call_fails_nobody(tmp_path, form):
 
     inodes = set()
     async with trio.open_nursery() as nursery:
-        command = [sys.executable, "-c", INSTALLER, str(tmp_path), form]
+        command = [sys.executable, "-c", INSTALLER, str(tmp_path), form, *micropython]
         installer = await nursery.start(
             partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from multinic_cni import install as module
-from multinic_cni.install import install, install_self_contained, main
+from multinic_cni.install import install_self_contained, main
 from multinic_cni.standalone import main as serve
 
 from .conftest import NETCONF
@@ -21,7 +21,7 @@ def answer(frame: bytes) -> bytes:
 
 
 def reinstall(executables, python: Path | None) -> None:
-    install(executables.bin, executables.socket, standalone=python)
+    executables.install(standalone=python)
 
 
 @pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK", "GC", "STATUS"])
@@ -96,19 +96,19 @@ async def test_the_interpreter_named_serves_the_call(executables):
     assert (done.status, done.stdout.decode()) == (1, expected)
 
 
-async def test_by_default_the_installations_own_interpreter_serves(executables, capsys):
+async def test_by_default_the_installations_own_interpreter_serves(usual, capsys):
     """It reads the configuration with the models of core, which know what is wrong with it."""
-    assert main(["install", "--bin-dir", str(executables.bin), "--socket", str(executables.socket)]) == 0
-    done = await executables.run("ADD", STANDALONE)
+    assert main(["install", "--bin-dir", str(usual.bin), "--socket", str(usual.socket)]) == 0
+    done = await usual.run("ADD", STANDALONE)
     assert (done.status, done.answer["code"]) == (1, 7)
     assert done.answer["msg"].startswith("plugin.type: ")
 
 
-async def test_the_self_contained_form_goes_on_as_that_interpreter(executables):
+async def test_the_self_contained_form_goes_on_as_that_interpreter(usual):
     """Nothing of the private one, nor of the runtime's environment, stands in the way; no daemon hears of it."""
-    install_self_contained(executables.bin, executables.socket, standalone=Path(sys.executable))
-    async with executables.daemon(answer) as received:
-        done = await executables.run("ADD", STANDALONE, PYTHONPATH="/nonexistent", PYTHONHOME="/nonexistent")
+    install_self_contained(usual.bin, usual.socket, standalone=Path(sys.executable))
+    async with usual.daemon(answer) as received:
+        done = await usual.run("ADD", STANDALONE, PYTHONPATH="/nonexistent", PYTHONHOME="/nonexistent")
     assert (done.status, done.answer["code"]) == (1, 7)
     assert done.answer["msg"].startswith("plugin.type: ")
     assert not any(received)
