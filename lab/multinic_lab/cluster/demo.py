@@ -30,7 +30,7 @@ from multinic_lab.cluster.checks import check_connections, connection_table, pin
 from multinic_lab.cluster.cluster import Cluster, open_cluster
 from multinic_lab.cluster.pods import NAMESPACE, LabPod, attached, pod_manifest, read_pod
 from multinic_lab.cluster.scenario import Scenario
-from multinic_lab.cluster.views import nic_table, pod_table, route_lines, status_phrase
+from multinic_lab.cluster.views import nic_table, pod_blocks, pod_table, route_lines, status_phrase
 from multinic_lab.machine.client import AgentGoneError, OperationError
 
 NETWORK_SECONDS = 60.0
@@ -127,8 +127,9 @@ async def apply_network(story: Story, cluster: Cluster) -> CIDR | None:
     if multi_nic_ipam_config(cluster.network) is None:
         return None
     cidr = await cluster.kube.get(CIDRS, name)
-    story.out.print(nic_table(cluster.kube.store(HOST_INTERFACES).list(), cidr))
-    blocks = {host.pod_cidr for entry in cidr.spec.cidr for host in entry.hosts}
+    hosts = cluster.kube.store(HOST_INTERFACES).list()
+    story.out.print(nic_table(hosts, cidr))
+    blocks = set(pod_blocks(hosts, cidr).values())
     expected = cluster.scenario.nodes * (cluster.scenario.nics - 1)
     story.expect(len(blocks) == expected, f"{len(blocks)} pod CIDRs, expected {expected}")
     return cidr

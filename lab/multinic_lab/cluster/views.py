@@ -9,23 +9,28 @@ from rich.table import Table
 
 from multinic_core.cli.terminal import table
 from multinic_core.model import CIDR, HostInterface, MultiNicNetwork
+from multinic_core.rows import rows_of
 from multinic_lab.cluster.pods import LabPod
 
 
 def nic_table(hosts: Sequence[HostInterface], cidr: CIDR | None = None) -> Table:
     """Nodes × NICs: each NIC's address, and its pod CIDR once there is one."""
     names = sorted({nic.interface_name for host in hosts for nic in host.spec.interfaces})
-    blocks = {
-        (host.host_name, host.interface_name): host.pod_cidr
-        for entry in (cidr.spec.cidr if cidr else ())
-        for host in entry.hosts
-    }
+    blocks = pod_blocks(hosts, cidr) if cidr else {}
     rows = []
     for host in hosts:
         addresses = {nic.interface_name: nic.host_ip or "" for nic in host.spec.interfaces}
         cells = [_cell(addresses.get(name, "-"), blocks.get((host.name, name))) for name in names]
         rows.append((host.name, *cells))
     return table("", ("NODE", *names), rows)
+
+
+def pod_blocks(hosts: Sequence[HostInterface], cidr: CIDR) -> dict[tuple[str, str], str]:
+    """Node and NIC to pod CIDR, whether the CIDR lists its nodes or not."""
+    if cidr.spec.compact:
+        return {(host.name, row.interface_name): row.pod_cidr for host in hosts for row in rows_of(cidr, host)}
+    listed = [host for entry in cidr.spec.cidr for host in entry.hosts]
+    return {(host.host_name, host.interface_name): host.pod_cidr for host in listed}
 
 
 def _cell(address: str, block: str | None) -> str:
