@@ -105,9 +105,9 @@ def _hosts(
     request: BlockRequest, network: IPNetwork, index: int, count: int, excludes: list[IPNetwork]
 ) -> tuple[list[str], list[str]]:
     try:
-        block = request.interface_block(network, index)
+        block = network if request.subnet is None else request.interface_block(network, index)
     except ValueError:
-        return [], []  # recorded under other blocks; that edit is judged elsewhere
+        return [], []  # an index outside the blocks never worked, and is numbered anew
     bits, left = request.host_bits, block.max_prefixlen - block.prefixlen
     if bits > left:
         if request.subnet is not None:

@@ -6,9 +6,12 @@ Status, anything else unexpected a 500 that is logged once.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import discovery, documents, errors, listing, negotiation, subresources, table
+from .admission import Admission
+from .admission.matching import Write
 from .controllers import Controllers
 from .errors import ApiError, Json
 from .faults import Faults
@@ -25,6 +28,8 @@ LogProvider = Callable[[Json, Mapping[str, str]], Awaitable[bytes | None]]
 """Given a pod and the query (``container``, ``tailLines`` …), its log; None when there is none."""
 _RETURN_DELETED = frozenset({("", "pods"), ("", "services"), ("", "serviceaccounts")})
 """Kinds whose deletion answers with the object itself; the others answer with a Status."""
+_ADMISSION_ATTEMPTS = 5
+"""How often webhooks are asked again because the object changed while they were asked."""
 _HEALTH = frozenset({"/healthz", "/readyz", "/livez"})
 
 
@@ -36,6 +41,7 @@ class Api:
         self.scheme = Scheme()
         self.faults = faults
         self.rest = Rest(store, self.scheme)
+        self.admission = Admission(store)
         self.controllers = Controllers(self.rest)
         self.logs: LogProvider | None = None
         """Set by the embedding program to answer ``kubectl logs``."""
@@ -143,7 +149,12 @@ class Api:
                 if target.resource.namespaced and not target.namespace:
                     raise errors.method_not_allowed("a namespace is needed to create an object of this kind")
                 options = self._options(request)
-                record = self.rest.create(target, negotiation.object_body(request), options)
+                record, _ = await self._admitted(
+                    target,
+                    "CREATE",
+                    options,
+                    lambda how: (self.rest.create(target, negotiation.object_body(request), how), True),
+                )
                 return self._object(request, target, record, options, status=201)
             case "DELETE":
                 return self._delete_collection(request, target)
@@ -164,19 +175,61 @@ class Api:
             case "GET" | "HEAD":
                 return self._object(request, target, self.rest.get(target), options)
             case "PUT":
-                record, created = self.rest.update(target, negotiation.object_body(request), options)
+                record, created = await self._admitted(
+                    target,
+                    "UPDATE",
+                    options,
+                    lambda how: self.rest.update(target, negotiation.object_body(request), how),
+                )
                 return self._object(request, target, record, options, status=201 if created else 200)
             case "PATCH":
                 kind = negotiation.content_type(request)
-                record, created = self.rest.patch(target, kind, negotiation.body(request), options)
+                record, created = await self._admitted(
+                    target,
+                    "UPDATE",
+                    options,
+                    lambda how: self.rest.patch(target, kind, negotiation.body(request), how),
+                )
                 return self._object(request, target, record, options, status=201 if created else 200)
             case "DELETE" if not sub:
                 wish = self._delete_wish(request, options)
-                record, gone = self.rest.delete(target, wish, options)
+                record, gone = await self._admitted(
+                    target, "DELETE", options, lambda how: self.rest.delete(target, wish, how)
+                )
                 if gone and target.place[:2] not in _RETURN_DELETED:
                     return Response(200, encode(self._deleted(target, record)))
                 return self._object(request, target, record, options)
         raise errors.method_not_allowed("the server does not allow this method on the requested resource")
+
+    async def _admitted(
+        self, target: Target, operation: str, options: Options, write: Callable[[Options], tuple[Record, bool]]
+    ) -> tuple[Record, bool]:
+        """Carry out a write that no webhook refuses.
+
+        Webhooks are asked about the outcome of a dry run. When the object has changed meanwhile they are asked again,
+        so that what is stored is what they were asked about.
+        """
+        for _ in range(_ADMISSION_ATTEMPTS):
+            old = self.store.get(target.place) if target.name else None
+            doing = "CREATE" if operation == "UPDATE" and old is None else operation
+            if not self.admission.concerns(target, doing):
+                return write(options)
+            trial, _ = write(replace(options, dry_run=True, warnings=[]))
+            question = Write(
+                target,
+                doing,
+                None if doing == "DELETE" else trial.view(target.api_version),
+                old.view(target.api_version) if old is not None else None,
+                options.dry_run,
+            )
+            warnings = await self.admission.ask(question)
+            now = self.store.get(target.place) if target.name else None
+            if (now.revision if now else 0) != (old.revision if old else 0):
+                continue
+            done = write(options)
+            options.warnings += warnings
+            return done
+        raise errors.conflict(target.resource.plural, target.resource.group, target.name)
 
     def _deleted(self, target: Target, record: Record) -> Json:
         details: Json = {

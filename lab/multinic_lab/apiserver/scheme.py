@@ -147,6 +147,7 @@ BUILTINS: tuple[Resource, ...] = (
     _builtin(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
     _builtin(_RBAC, "v1", "Role", "roles"),
     _builtin(_RBAC, "v1", "RoleBinding", "rolebindings"),
+    _builtin("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", namespaced=False),
     _builtin("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", namespaced=False),
     _builtin(
         "apiextensions.k8s.io",

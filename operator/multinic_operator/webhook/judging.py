@@ -1,0 +1,55 @@
+"""Whether a network may be stored: the operator's own validation, asked of the stores as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from multinic_core.ports import Store
+from multinic_operator.claims import claims_on
+from multinic_operator.removal import in_use
+from multinic_operator.surroundings import Watch
+from multinic_operator.validation import refuse_edits, unsafe_edits, validate
+from multinic_operator.webhook.review import Question
+from multinic_operator.world import World
+
+LATEST = "9999-12-31T23:59:59Z"
+"""What is not stored yet is younger than anything that is, whatever their names and clocks."""
+UNCHECKED = "not checked against the cluster, which is still being read; the status will tell"
+
+
+class Judging:
+    """Judges networks by the stores of this process."""
+
+    def __init__(self, world: World, around: Watch) -> None:
+        self._world = world
+        self._around = around
+
+    def judge(self, question: Question) -> Sequence[str]:
+        """The warnings for a network that may be stored.
+
+        Raises:
+            ConfigError: it may not; all problems at once.
+        """
+        world, network = self._world, question.network
+        needed: tuple[Store[Any], ...] = (world.networks, world.cidrs, world.hosts, world.nodes, world.namespaces)
+        if not all(store.synced for store in (*needed, world.pools)):
+            return [UNCHECKED]
+        if question.old is None:
+            metadata = network.metadata.model_copy(update={"creation_timestamp": LATEST})
+            network = network.model_copy(update={"metadata": metadata, "status": None})
+        cidrs = {cidr.name: cidr.spec for cidr in world.cidrs.list()}
+        recorded = cidrs.get(network.name) if question.old is not None else None
+        claims = claims_on(network, world.networks.list(), cidrs)
+        intent = validate(network, world.registry, world.hosts.list(), claims, recorded, self._around.now())
+        if recorded is not None and (edits := unsafe_edits(recorded, network, intent.blocks)):
+            refuse_edits(edits, in_use(world.pools.list(), network.name).total())
+        return [*intent.warnings, *intent.low, *self._missing_namespaces(network.spec.namespaces or [])]
+
+    def _missing_namespaces(self, listed: Sequence[str]) -> Sequence[str]:
+        existing = {item.name for item in self._world.namespaces.list()}
+        return [
+            f"spec.namespaces[{position}]: found {name!r}, which does not exist; create it or leave it out"
+            for position, name in enumerate(listed)
+            if name not in existing
+        ]
