@@ -29,6 +29,10 @@ NAMES: dict[str, str] = {
     "replace.marked": "the old row says deleting, its links are there",
     "replace.removed": "the old links are gone, the old addresses are held",
     "replace.released": "the old attachment is gone, the new one not begun",
+    # what could not be removed at once is tried again
+    "sweep.marked": "a row left over says deleting, its links are there",
+    "sweep.removed": "its links are gone, its addresses are held",
+    "sweep.released": "it is gone",
     # DEL
     "del.marked": "the row says deleting, the links are still there",
     "del.removed": "links gone, addresses still held",

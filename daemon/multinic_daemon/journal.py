@@ -22,7 +22,15 @@ from multinic_core.plan import Allocation
 from multinic_core.pools import HeldIndexes
 from multinic_daemon import crashpoints
 from multinic_daemon.codec import encode_plan
-from multinic_daemon.journal_file import FILE_NAME, JournalError, RefusedJournalError, open_file, read_rows, set_aside
+from multinic_daemon.journal_file import (
+    FILE_NAME,
+    SCHEMA_VERSION,
+    JournalError,
+    RefusedJournalError,
+    open_file,
+    read_rows,
+    set_aside,
+)
 from multinic_daemon.records import COLUMNS, AttachmentKey, NewAttachment, Record, State, TakenOver, from_row, to_row
 
 __all__ = [
@@ -208,6 +216,15 @@ class Journal:
         )
 
     # Writing
+
+    def require_writable(self) -> None:
+        """Write a page, changing nothing.
+
+        Raises:
+            JournalError: the file system is full or read-only, or the file cannot be written for another reason.
+        """
+        with self._transaction():
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def begin(self, new: NewAttachment) -> Record:
         """Write an attachment down as pending, with its addresses.

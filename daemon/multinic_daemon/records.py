@@ -33,6 +33,11 @@ class AttachmentKey:
     container_id: str
     ifname: str
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What a log line says of it."""
+        return {"network": self.network, "container_id": self.container_id, "ifname": self.ifname}
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

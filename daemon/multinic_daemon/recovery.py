@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 async def recover(engine: Engine) -> int:
     """Finish every unfinished row; how many are still there because the kernel refused.
 
-    Such a row blocks nothing but its own addresses, and the next DEL, ADD of the same attachment or start tries again.
+    Such a row blocks nothing but its own addresses, and :mod:`multinic_daemon.sweep` tries again.
     """
     for record in engine.journal.of_other_boots():
         engine.journal.forget(record)
         crashpoints.reached("recovery.forgotten")
-        log.info("forgotten, from before this boot", extra=_fields(record))
+        log.info("forgotten, from before this boot", extra=record.key.log_fields)
     refused: list[tuple[Record, MultinicError]] = []
 
     async def finish(record: Record) -> None:
@@ -37,16 +37,11 @@ async def recover(engine: Engine) -> int:
         except MultinicError as error:
             refused.append((record, error))
         else:
-            log.info("recovered", extra={**_fields(record), "found": record.state})
+            log.info("recovered", extra={**record.key.log_fields, "found": record.state})
 
     async with trio.open_nursery() as nursery:
         for record in engine.journal.unfinished():
             nursery.start_soon(finish, record)
     for record, error in refused:
-        log.error("not recovered, its addresses stay held", extra={**_fields(record), "cause": str(error)})
+        log.warning("not recovered yet, will retry", extra={**record.key.log_fields, "cause": str(error)})
     return len(refused)
-
-
-def _fields(record: Record) -> dict[str, str]:
-    key = record.key
-    return {"network": key.network, "container_id": key.container_id, "ifname": key.ifname}

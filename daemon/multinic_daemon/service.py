@@ -29,6 +29,7 @@ from multinic_daemon.recovery import recover
 from multinic_daemon.report import Reporter
 from multinic_daemon.routes import serve_routes
 from multinic_daemon.server import serve_socket
+from multinic_daemon.sweep import serve_sweep
 from multinic_daemon.tombstones import FOLDER, replay
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ async def run_daemon(settings: Settings) -> None:
             await nursery.start(pools.serve)
             await nursery.start(adoption.serve, tombstones)
             await nursery.start(mirror.serve)
+            await nursery.start(serve_sweep, engine)
             honour = partial(_honour_tombstones, engine, tombstones)
             serve = partial(serve_socket, settings.socket, handler(engine), busy=engine.busy)
             await nursery.start(partial(serve, before_accept=honour))

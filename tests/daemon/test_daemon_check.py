@@ -1,9 +1,12 @@
 """CHECK, STATUS and the executable multi-nic-ipam."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from multinic_daemon.engine.lanes import Lane
-from multinic_daemon.testing import NETWORK, Rig, addresses
+from multinic_daemon.journal import read_rows
+from multinic_daemon.testing import NETWORK, NODE, Rig, addresses
 
 from multinic_core.errors import (
     CheckFailedError,
@@ -86,6 +89,40 @@ async def test_status_names_what_is_missing(rig: Rig) -> None:
         rig.kubernetes._stores.clear()
         rig.engine = rig.make_engine()
         assert "API" in await rig.refused(NotReadyError, "STATUS")
+
+
+async def test_status_says_that_no_nic_is_left(rig: Rig) -> None:
+    """Code 50: the node has pools, and none of their NICs any more."""
+    rig.view = replace(rig.view, nics={})
+    assert "has no NIC of it" in await rig.refused(NotReadyError, "STATUS")
+
+
+async def test_status_says_that_the_journal_was_refused(rig: Rig) -> None:
+    """Code 50 with the file and what is wrong with it, until it is known from elsewhere what is held."""
+    rig.adoption.close()
+    rig.journal.close()
+    (rig.folder / "run" / "journal.db").write_bytes(b"text " * 1000)
+    rig.journal = rig.open_journal()
+    rig.engine = rig.make_engine()
+    said = await rig.refused(NotReadyError, "STATUS")
+    assert "journal.db" in said
+    assert "refused" in said
+    rig.adoption = type(rig.adoption)(rig.engine, rig.kubernetes, NODE, rig.pools)
+    rig.adopt()
+    assert await rig.call("STATUS") is None
+
+
+async def test_status_says_that_the_journal_cannot_be_written(rig: Rig) -> None:
+    """Code 50 as long as no ADD could write its row; nothing else of the file changes by asking."""
+    await rig.call("ADD")
+    before = read_rows(rig.journal.path)
+    rig.journal._db.execute("PRAGMA query_only = ON")
+    said = await rig.refused(NotReadyError, "STATUS")
+    assert "readonly" in said
+    assert "journal.db" in said
+    rig.journal._db.execute("PRAGMA query_only = OFF")
+    assert await rig.call("STATUS") is None
+    assert read_rows(rig.journal.path) == before
 
 
 async def test_status_tells_of_routes_that_failed(rig: Rig) -> None:

@@ -44,7 +44,7 @@ REMEDIES = {
     Kind.LINKS_MISSING: "somebody removed links inside the pod: delete the pod, its successor gets new ones",
     Kind.LINK_DIFFERS: "somebody changed a link inside the pod: change it back, or delete the pod",
     Kind.ADDRESS_DIFFERS: "somebody changed addresses inside the pod: change them back, or delete the pod",
-    Kind.UNFINISHED: "the daemon finishes it at its next start, or when the runtime asks again; its log says why not",
+    Kind.UNFINISHED: "a running daemon tries again until it is gone, at most 30 s apart; its log says why it is not",
     Kind.ADDRESS_TWICE: "must not happen: delete one of the pods and report this output",
     Kind.LINK_WITHOUT_ROW: "nobody accounts for it: delete the pod that has it, or the link by hand",
     Kind.NOT_MIRRORED: "the daemon writes it within seconds while it reaches the API: look at its log",

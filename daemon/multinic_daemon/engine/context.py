@@ -15,6 +15,7 @@ from multinic_core.plan import NodeView
 from multinic_core.registry import Registry
 from multinic_daemon.cluster import ClusterView
 from multinic_daemon.engine.lanes import Lane
+from multinic_daemon.engine.leftovers import Leftovers
 from multinic_daemon.gate import Gate
 from multinic_daemon.journal import Journal
 from multinic_daemon.kernel import PodKernel
@@ -99,6 +100,8 @@ class Engine:
     """By (container id, ifname)."""
     making: Lane = field(default_factory=lambda: Lane("make links", MAKERS, CALLS, prompt=True))
     """Of ADD and CHECK."""
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    """Rows whose removal began and failed."""
     removing: Lane = field(default_factory=lambda: Lane("remove links", REMOVERS, CALLS))
     """Of DEL and GC, and of taking back what failed."""
 

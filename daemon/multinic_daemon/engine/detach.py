@@ -24,17 +24,21 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
         point: prefix of the crash points passed.
 
     Raises:
-        KernelError: the kernel refused; the record stays, as ``deleting``.
+        KernelError: the kernel refused; the record stays, as ``deleting``, and :mod:`multinic_daemon.sweep` has it.
     """
-    if record.state != "deleting":
-        engine.journal.mark_deleting(record)
-    crashpoints.reached(f"{point}.marked")
-    if record.has_links or record.taken_over:
-        removed = await _remove(engine, record, record.netns)
-        if not removed and netns and netns != record.netns:
-            await _remove(engine, record, netns)
-    crashpoints.reached(f"{point}.removed")
-    engine.journal.forget(record)
+    try:
+        if record.state != "deleting":
+            engine.journal.mark_deleting(record)
+        crashpoints.reached(f"{point}.marked")
+        if record.has_links or record.taken_over:
+            removed = await _remove(engine, record, record.netns)
+            if not removed and netns and netns != record.netns:
+                await _remove(engine, record, netns)
+        crashpoints.reached(f"{point}.removed")
+        engine.journal.forget(record)
+    except BaseException:
+        engine.leftovers.add(record.id, netns)
+        raise
     crashpoints.reached(f"{point}.released")
 
 
@@ -57,10 +61,7 @@ async def delete(
         if record is None or only not in (None, record.id):
             return False
         await detach(engine, record, netns, point=point)
-    log.info(
-        "detached",
-        extra={"network": key.network, "container_id": key.container_id, "ifname": key.ifname},
-    )
+    log.info("detached", extra=key.log_fields)
     return True
 
 

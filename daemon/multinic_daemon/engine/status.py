@@ -15,13 +15,14 @@ async def status(engine: Engine, call: Invocation) -> None:
     """Say nothing when the node can serve.
 
     Raises:
-        NotReadyError: the API was never reached, the network is unknown, a plugin or a pool is missing, or no
-            NIC would do.
+        NotReadyError: the API was never reached, the journal cannot be written, the network is unknown, a plugin or
+            a pool is missing, or no NIC would do.
         ConnectivityLimitedError: host routes of the network are not in place, so pods may not reach other nodes.
     """
     netconf = call.netconf
     try:
         engine.gate.check()
+        engine.journal.require_writable()
         if not engine.cluster.synced:
             raise DaemonUnavailableError("the Kubernetes API has not answered since the daemon started")
         if call.plugin == "multi-nic":

@@ -76,8 +76,8 @@ async def delete_taken_over(
             elif known or not _means(record, pod) or any(links_of(engine, record, sandbox) for sandbox in sandboxes):
                 continue
             await detach(engine, record, netns, point="takenover")
-        fields = {"network": key.network, "container_id": key.container_id, "ifname": key.ifname}
-        log.info("detached, taken over", extra={**fields, "pod": f"{record.pod.namespace}/{record.pod.name}"})
+        pod_name = f"{record.pod.namespace}/{record.pod.name}"
+        log.info("detached, taken over", extra={**key.log_fields, "pod": pod_name})
 
 
 def _may_be(record: Record, key: AttachmentKey) -> bool:

@@ -10,13 +10,16 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from multinic_core.errors import KernelError
 from multinic_daemon.recovery import recover
+from multinic_daemon.sweep import serve_sweep
 from multinic_daemon.testing.kernel import refuse
 from multinic_daemon.testing.rig import Rig
 from multinic_daemon.tombstones import FOLDER, replay
@@ -30,13 +33,16 @@ def run_actions(rig: Rig, *words: str) -> None:
     ``ADD``, ``DEL``, ``GC`` (of everything) and ``ADD c2`` are CNI calls; ``HOLD`` is an ADD of ``multi-nic-ipam``;
     ``RECOVER`` and ``REPLAY`` what a new daemon does; ``REBOOT`` makes another boot; ``SPOIL`` removes a link behind
     the daemon's back; ``TOMBSTONE`` leaves the note of a DEL; ``REFUSE step`` has the kernel refuse this step and undo
-    nothing; ``KILL step`` ends the process at this step of the kernel.
+    nothing; ``KILL step`` ends the process at this step of the kernel. ``SWEEP`` is a DEL that the kernel refuses at
+    first, and what a running daemon then makes of it.
     """
     for word in words:
         kind, _, rest = word.partition(" ")
         match kind:
             case "ADD" | "DEL":
                 trio.run(rig.call, kind, rest or "c1")
+            case "SWEEP":
+                trio.run(_refused_and_swept, rig)
             case "GC":
                 trio.run(lambda: rig.call("GC", "", netns="", **NOTHING))
             case "HOLD":
@@ -57,6 +63,15 @@ def run_actions(rig: Rig, *words: str) -> None:
                 rig.kernel.before_step = partial(_die_at, rest)
             case _:
                 raise ValueError(f"action {word!r}: not one of those above")
+
+
+async def _refused_and_swept(rig: Rig) -> None:
+    rig.kernel.before_step = refuse("remove")
+    with suppress(KernelError):
+        await rig.call("DEL")
+    rig.kernel.before_step = lambda step: None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_sweep, rig.engine)
 
 
 def leave_tombstone(rig: Rig) -> None:

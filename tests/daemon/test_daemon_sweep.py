@@ -1,0 +1,172 @@
+"""What could not be removed at once is removed as soon as the kernel or the journal allows it, with no help."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from multinic_daemon.engine.lanes import Held
+from multinic_daemon.recovery import recover
+from multinic_daemon.sweep import LAST_SECONDS, serve_sweep
+from multinic_daemon.testing import Rig, refuse, run_in_place
+
+from multinic_core.errors import KernelError
+
+SOON_SECONDS = 10.0
+
+
+@pytest.fixture(autouse=True)
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that jumps does not wait for threads."""
+    monkeypatch.setattr(Held, "run", run_in_place)
+
+
+@asynccontextmanager
+async def sweeping(rig: Rig) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_sweep, rig.engine)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def refuse_removals(times: int) -> Callable[[str], None]:
+    """A kernel that refuses so many removals, then none."""
+    left = [times]
+
+    def check(step: str) -> None:
+        if step == "remove" and left[0]:
+            left[0] -= 1
+            refuse("remove")(step)
+
+    return check
+
+
+async def until_clean(rig: Rig, container: str = "c1") -> None:
+    with trio.fail_after(SOON_SECONDS):
+        while rig.journal.of_interface(container, "net1"):
+            await trio.sleep(0.1)
+    rig.assert_clean(container)
+
+
+@pytest.mark.parametrize("times", [1, 4])
+async def test_refused_del_is_finished_within_seconds(rig: Rig, autojump_clock: Any, times: int) -> None:
+    """Though no runtime asks again."""
+    async with sweeping(rig):
+        await rig.call("ADD")
+        rig.kernel.before_step = refuse_removals(times)
+        await rig.refused(KernelError, "DEL")
+        await until_clean(rig)
+
+
+async def test_failed_add_that_could_not_be_taken_back_is_finished(rig: Rig, autojump_clock: Any) -> None:
+    """Its links and its addresses go, though no runtime asks again."""
+    refuse_first = refuse_removals(2)
+
+    def check(step: str) -> None:
+        refuse_first(step)
+        refuse("link net1-2")(step)
+
+    async with sweeping(rig):
+        rig.kernel.before_step, rig.kernel.undo = check, False
+        await rig.refused(KernelError, "ADD")
+        assert rig.pod_links() == ["net1-0", "net1-1"]
+        await until_clean(rig)
+
+
+async def test_what_the_start_could_not_finish_is_finished(rig: Rig, autojump_clock: Any) -> None:
+    """A row that the last daemon left, on a kernel that does not let go at once."""
+    await rig.call("ADD")
+    rig.journal.mark_deleting(rig.journal.of_interface("c1", "net1")[0])
+    rig.restart()
+    rig.kernel.before_step = refuse_removals(3)
+    assert await recover(rig.engine) == 1
+    async with sweeping(rig):
+        await until_clean(rig)
+
+
+async def test_journal_that_cannot_be_written_for_a_while(rig: Rig, autojump_clock: Any) -> None:
+    """A failed ADD that could not even be marked is finished when the journal can be written again."""
+
+    def check(step: str) -> None:
+        if step == "link net1-1":
+            rig.journal._db.execute("PRAGMA query_only = ON")
+        refuse("link net1-1")(step)
+
+    async with sweeping(rig):
+        rig.kernel.before_step, rig.kernel.undo = check, False
+        await rig.refused(KernelError, "ADD")
+        await trio.sleep(3)
+        assert rig.pod_links() == ["net1-0"]
+        rig.journal._db.execute("PRAGMA query_only = OFF")
+        await until_clean(rig)
+
+
+async def test_attempts_become_rare_and_stop_with_the_row(rig: Rig, autojump_clock: Any) -> None:
+    """A kernel that refuses for an hour is asked twice a minute, and never again when nothing is left."""
+    async with sweeping(rig):
+        await rig.call("ADD")
+        rig.kernel.before_step = refuse("remove")
+        await rig.refused(KernelError, "DEL")
+        rig.kernel.calls.clear()
+        await trio.sleep(3600)
+        assert 3600 / LAST_SECONDS <= rig.kernel.calls.count("remove") <= 3600 / LAST_SECONDS + 7
+        rig.kernel.before_step = lambda step: None
+        await trio.sleep(LAST_SECONDS + 1)
+        rig.assert_clean()
+        rig.kernel.calls.clear()
+        await trio.sleep(3600)
+        assert rig.kernel.calls == []
+
+
+async def test_next_attachment_under_the_same_name_is_left_alone(rig: Rig, autojump_clock: Any) -> None:
+    """An ADD that came first has removed the row itself."""
+    async with sweeping(rig):
+        await rig.call("ADD")
+        rig.kernel.before_step = refuse_removals(1)
+        await rig.refused(KernelError, "DEL")
+        await rig.call("ADD")
+        await trio.sleep(SOON_SECONDS)
+        assert len(rig.pod_links()) == 3
+        assert rig.journal.of_interface("c1", "net1")[0].state == "ready"
+        assert rig.kernel.calls.count("remove") == 2
+
+
+async def test_row_in_the_hands_of_a_call_is_waited_for(rig: Rig, autojump_clock: Any) -> None:
+    """An ADD at work on the interface is not disturbed."""
+    async with sweeping(rig):
+        await rig.call("ADD")
+        rig.kernel.before_step = refuse_removals(1)
+        await rig.refused(KernelError, "DEL")
+        async with rig.engine.locks(("c1", "net1")):
+            await trio.sleep(SOON_SECONDS)
+            assert len(rig.pod_links()) == 3
+        await until_clean(rig)
+
+
+async def test_namespace_as_the_runtime_knew_it_is_looked_at_too(rig: Rig, autojump_clock: Any) -> None:
+    """The path of a row may be an old one; that of the DEL which failed is kept with it."""
+    async with sweeping(rig):
+        await rig.call("ADD")
+        Path(rig.pod()).rename(rig.folder / "netns" / "moved")
+        rig.kernel.before_step = refuse_removals(1)
+        await rig.refused(KernelError, "DEL", netns=str(rig.folder / "netns" / "moved"))
+        await until_clean(rig)
+        assert rig.pod_links("moved") == []
+
+
+async def test_row_that_will_not_go_does_not_stand_before_others(rig: Rig, autojump_clock: Any) -> None:
+    """Each has its own pauses."""
+    async with sweeping(rig):
+        for container in ("c1", "c2"):
+            await rig.call("ADD", container)
+        rig.kernel.before_step = refuse("remove")
+        await rig.refused(KernelError, "DEL")
+        await trio.sleep(3600)
+        await rig.refused(KernelError, "DEL", "c2")
+        rig.kernel.before_step = lambda step: None
+        with trio.fail_after(SOON_SECONDS):
+            while rig.journal.of_interface("c2", "net1"):
+                await trio.sleep(0.1)
+        assert rig.pod_links("c2") == []
