@@ -51,6 +51,20 @@ def test_one_that_does_not_end_is_broken_off(function) -> None:  # type: ignore[
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_time_in_which_this_process_was_not_let_run_is_not_counted() -> None:
+    """As on a machine so busy that a collection of garbage takes a second: alarms arrive as one."""
+
+    def starved() -> str:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        try:
+            threading.Event().wait(4 * limits.WALL_SECONDS)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        return "done"
+
+    assert limited("strategy 'x' of y", starved) == "done"
+
+
 def test_one_that_was_broken_off_is_left_alone_and_ever_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its calls are refused at once; after its rest it is asked again, and once it ends all is forgotten."""
     now = [time.monotonic()]

@@ -28,6 +28,7 @@ T = TypeVar("T")
 PROCESSOR_SECONDS = 0.25
 """Of the loop's thread, so that a busy machine breaks off nothing that would have ended."""
 WALL_SECONDS = 1.0
+"""Counted by the ticks that arrive: a process that gets no processor sees few, and has not been kept waiting."""
 TICK_SECONDS = 0.05
 UNWIND_SECONDS = 0.2
 """Between one attempt to break off and the next, for plugins that catch everything."""
@@ -44,8 +45,9 @@ class _Run:
     """A plugin at work."""
 
     processor: float | None
-    wall: float
-    """When each is used up, on its own clock; of the processor's time, None until the first tick begins to count it."""
+    """When it is used up, on the thread's own clock; None until the first tick begins to count it."""
+    ticks: int
+    """How many more it may see."""
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ def limited(subject: str, function: Callable[[], T]) -> T:
         signal.signal(signal.SIGALRM, _alarm)
     try:
         try:
-            _run = _Run(None, now + WALL_SECONDS)
+            _run = _Run(None, round(WALL_SECONDS / TICK_SECONDS))
             signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
             result = function()
         finally:
@@ -101,12 +103,13 @@ def limited(subject: str, function: Callable[[], T]) -> T:
 
 
 def _alarm(number: int, frame: FrameType | None) -> None:
-    now, used = time.monotonic(), time.thread_time()
+    used = time.thread_time()
     if _run is None:
         return
     if _run.processor is None:
         _run.processor = used + PROCESSOR_SECONDS
-    if used < _run.processor and now < _run.wall:
+    _run.ticks -= 1
+    if used < _run.processor and _run.ticks > 0:
         return
-    _run.processor, _run.wall = float("inf"), now + UNWIND_SECONDS
+    _run.processor, _run.ticks = float("inf"), round(UNWIND_SECONDS / TICK_SECONDS)
     raise BrokenOff
