@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from harness.forms import FORMS
 from harness.namespaces import Node, node_with_nics
 from harness.processes import Runner
 from harness.report import BenchError, Report, Target, carry_out, machine, ratios, summary
@@ -121,7 +122,7 @@ def require_links(netns: Path, count: int) -> None:
         raise BenchError(f"pod {netns.name}: found macvlan links {found!r} up and with an address, expected {count}")
 
 
-def measure(runs: int, counts: Sequence[int], *, self_contained: bool = True) -> Report:
+def measure(runs: int, counts: Sequence[int], *, form: str = "") -> Report:
     """Run everything and compare.
 
     Raises:
@@ -133,7 +134,7 @@ def measure(runs: int, counts: Sequence[int], *, self_contained: bool = True) ->
         folder = Path(tempfile.mkdtemp(prefix="multinic-bench-", dir=memory_folder()))
         stack_of.callback(shutil.rmtree, folder)
         node = stack_of.enter_context(node_with_nics(max(counts)))
-        multinic = stack_of.enter_context(stack(node, folder, self_contained=self_contained))
+        multinic = stack_of.enter_context(stack(node, folder, form=form))
         contenders: dict[str, Callable[[str, Path, int], Seconds]] = {
             "reference": Reference(node, folder),
             "multinic": Ours(multinic),
@@ -216,11 +217,11 @@ def main() -> int:
         "--nics", type=int, nargs="+", default=COUNTS, metavar="N", help="numbers of NICs (default: 1 2 4 8 16)"
     )
     parser.add_argument(
-        "--usual", action="store_true", help="executables with the host's interpreter (default: self-contained ones)"
+        "--form", choices=FORMS, default="", help="of the executables (default: the quickest that can be had here)"
     )
     options = parser.parse_args()
     counts = sorted(set(options.nics))
-    return carry_out(lambda: measure(options.runs, counts, self_contained=not options.usual), as_json=options.json)
+    return carry_out(lambda: measure(options.runs, counts, form=options.form), as_json=options.json)
 
 
 if __name__ == "__main__":

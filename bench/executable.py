@@ -1,8 +1,9 @@
 """What one call of the CNI executable costs beside starting its interpreter for nothing.
 
-`multi-nic` in both forms, with the host's interpreter and with its own private copy, and `python3 -I -S -c pass`
-with the same interpreter, take turns. The daemon is a process that answers at once, so that what is measured is the
-executable: the processor time of the finished process, in user space and in the kernel, and the time that passed.
+`multi-nic` in its three forms, with the host's interpreter, with its own private copy, and with that and a first stage
+on MicroPython, take turns with `python3 -I -S -c pass` with the same interpreter and with `/bin/true`. The daemon is a
+process that answers at once, so that what is measured is the executable: the processor time of the finished process, in
+user space and in the kernel, and the time that passed.
 """
 
 import argparse
@@ -17,13 +18,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness import forms
 from harness.processes import Run, Runner
 from harness.report import BenchError, Report, Target, carry_out, machine, ratios, summary
-from multinic_cni.install import choose_interpreter, install, install_self_contained
+from multinic_cni.install import choose_interpreter
 from rich.table import Table
 
-NOTHING, USUAL, PRIVATE = "interpreter alone", "multi-nic", "self-contained"
-TARGETS = ((USUAL, NOTHING, 1.3), (PRIVATE, USUAL, 1.5))
+NOTHING, LEAST = "interpreter alone", "/bin/true"
+LABELS = {forms.USUAL: "multi-nic", forms.PRIVATE: "self-contained", forms.QUICK: "first stage"}
+TARGETS = (
+    (LABELS[forms.USUAL], NOTHING, 1.3),
+    (LABELS[forms.PRIVATE], LABELS[forms.USUAL], 1.5),
+    (LABELS[forms.QUICK], LABELS[forms.PRIVATE], 0.5),
+)
 """Whose processor time may be at most so many times whose."""
 RESULT = b'{"cniVersion":"1.0.0","interfaces":[{"name":"net1-0"}],"ips":[{"address":"10.0.0.2/16","interface":0}]}\n'
 NETCONF = b'{"cniVersion":"1.0.0","name":"bench","type":"multi-nic","plugin":{"type":"macvlan"},"ipam":{"type":"x"}}'
@@ -72,22 +79,16 @@ def measure(runs: int, interpreter: Path) -> Report:
         folder = Path(tempfile.mkdtemp(prefix="multinic-bench-"))
         stack.callback(shutil.rmtree, folder)
         path, runner = folder / "cni.sock", Runner(folder)
-        try:
-            usual = install(folder / "usual", path, interpreter)[0]
-            private = install_self_contained(folder / "private", path, interpreter)[0]
-        except ValueError as error:
-            raise BenchError(str(error)) from error
+        commands = {NOTHING: [str(interpreter), "-I", "-S", "-c", "pass"]}
+        for form in forms.available():
+            commands[LABELS[form]] = [str(forms.install_form(form, folder / form, path, interpreter))]
+        commands[LEAST] = [LEAST]
         stack.enter_context(daemon(path))
-        commands = {
-            NOTHING: [str(interpreter), "-I", "-S", "-c", "pass"],
-            USUAL: [str(usual)],
-            PRIVATE: [str(private)],
-        }
         taken: dict[str, list[Run]] = {name: [] for name in commands}
         for _ in range(runs):
             for name, command in commands.items():
                 done = runner.measure(command, ENVIRONMENT, NETCONF)
-                if done.printed != (b"" if name == NOTHING else RESULT):
+                if done.printed != (b"" if name in (NOTHING, LEAST) else RESULT):
                     raise BenchError(f"{name}: found {done.printed!r}, expected {RESULT!r}")
                 taken[name].append(done)
     return report(runs, interpreter, taken)
@@ -111,7 +112,9 @@ def report(runs: int, interpreter: Path, taken: dict[str, list[Run]]) -> Report:
             table.add_row(name, *cells, f"{ratios(times, name, NOTHING):.2f}")
         tables.append(table)
     targets = [
-        Target(f"processor time: {one} / {other}", ratios(cpu, one, other), limit) for one, other, limit in TARGETS
+        Target(f"processor time: {one} / {other}", ratios(cpu, one, other), limit)
+        for one, other, limit in TARGETS
+        if one in cpu
     ]
     figures = {"runs": runs, "cpu": cpu, "elapsed": elapsed}
     return Report("executable", figures, targets, tables, machine() | {"interpreter": str(interpreter)})

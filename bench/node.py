@@ -1,10 +1,10 @@
 """What a node is held to: ADD and DEL of 1, 8 and 16 NICs, the daemon's own part, many pods at once, and memory.
 
 In turn, in fresh pod namespaces and on the same NICs: the reference plugins and `multi-nic` as whole processes, the
-latter in both forms; the daemon alone, asked by a caller that runs already; and the kernel alone, which gets the
-same links, addresses and ups in two messages made beforehand, and one for the removal. After each step an independent
-`ip` looks what is there. Then thousands of pods come and go, and the daemon's memory is looked at; and, as
-`throughput.py` does it, 200 pods start and stop.
+latter in the quickest form and the usual one; the daemon alone, asked by a caller that runs already; and the kernel
+alone, which gets the same links, addresses and ups in two messages made beforehand, and one for the removal. After each
+step an independent `ip` looks what is there. Then thousands of pods come and go, and the daemon's memory is looked at;
+and, as `throughput.py` does it, 200 pods start and stop.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from typing import Any
 import throughput
 from attach import Ours, Reference, Seconds, memory_folder, reference_version, require_links
 from harness.bare import Pod
+from harness.forms import USUAL, install_form
 from harness.namespaces import Node, node_with_nics
 from harness.report import BenchError, Report, Target, carry_out, machine, ratios, summary
 from harness.stack import Stack, stack
-from multinic_cni.install import install
 from rich.table import Table
 
 COUNTS = (1, 8, 16)
@@ -142,7 +142,7 @@ def measure(runs: int, cycles: int, rounds: int, pods: int) -> Report:
         stack_of.callback(rmtree, folder)
         node = stack_of.enter_context(node_with_nics(max(COUNTS)))
         multinic = stack_of.enter_context(stack(node, folder))
-        usual = replace(multinic, executable=install(folder / "usual", multinic.socket)[0])
+        usual = replace(multinic, executable=install_form(USUAL, folder / "usual", multinic.socket))
         contenders: dict[str, Contender] = {
             "reference": Reference(node, folder),
             "multinic": Ours(multinic),

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from multinic_cni.install import install, install_self_contained
 
+from harness.forms import available, install_form
 from harness.namespaces import Node
 from harness.processes import Runner, require_alive, staying
 from harness.report import BenchError, checkout
@@ -107,19 +107,19 @@ class Stack:
 
 
 @contextmanager
-def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan", self_contained: bool = True) -> Iterator[Stack]:
+def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan", form: str = "") -> Iterator[Stack]:
     """Start everything on this node, in whose namespace the process is already; stopped at the end.
 
     Args:
         folder: for sockets, journal and logs; a tmpfs, as a node's run directory is.
-        self_contained: which form of the executables.
+        form: of the executables; "" for the quickest that can be had here.
 
     Raises:
         BenchError: something did not start.
     """
     kubeconfig, path = folder / "kubeconfig", folder / "run" / "cni.sock"
     api_log, daemon_log = folder / "api.log", folder / "daemon.log"
-    executable = (install_self_contained if self_contained else install)(folder / "bin", path)[0]
+    executable = install_form(form or available()[-1], folder / "bin", path)
     serve = [sys.executable, "-m", "multinic_lab.apiserver", "--kubeconfig", kubeconfig]
     with staying(serve, api_log, stdout=subprocess.PIPE) as api:
         assert api.stdout is not None
