@@ -38,6 +38,8 @@ class RouteReport(JsonModel):
 class DaemonReport(JsonModel):
     version: str = ""
     """Version of the daemon's distribution."""
+    error: str = ""
+    """What keeps this node from serving pods, or ""."""
     routes: dict[str, RouteReport] = Field(default_factory=dict)
     """Network name to the state of its host routes; networks without host routes are absent."""
 

@@ -15,21 +15,37 @@ from multinic_core.kube import connect
 from multinic_core.model import SYSTEM_NAMESPACE
 from multinic_core.ports import Kubernetes
 from multinic_core.registry import Registry
+from multinic_operator.leader import Election, Fence, own_identity
 from multinic_operator.logs import log_to_stderr
 from multinic_operator.serve import serve_operator
+from multinic_operator.world import DAEMON_IMAGE
 
 logger = logging.getLogger(__name__)
 
+AGENT = "multinic-operator"
+"""User agent, by which the API server's log knows the operator."""
 
-async def run(kube: Kubernetes, registry: Registry, namespace: str) -> None:
-    """Serve until SIGTERM or SIGINT."""
+
+async def run(
+    kube: Kubernetes, registry: Registry, namespace: str, daemon_image: str, election: Election | None
+) -> bool:
+    """Serve until SIGTERM or SIGINT, or until the leadership is lost; gives whether it was."""
+    stopped = False
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: serve_operator(kube, registry, namespace=namespace))
-            async for number in signals:
-                logger.info("operator stopping", extra={"signal": signal.Signals(number).name})
-                nursery.cancel_scope.cancel()
-                break
+
+            async def stop_on_signal() -> None:
+                nonlocal stopped
+                async for number in signals:
+                    logger.info("operator stopping", extra={"signal": signal.Signals(number).name})
+                    stopped = True
+                    nursery.cancel_scope.cancel()
+                    return
+
+            nursery.start_soon(stop_on_signal)
+            await serve_operator(kube, registry, namespace=namespace, daemon_image=daemon_image, election=election)
+            nursery.cancel_scope.cancel()
+    return not stopped
 
 
 @click.command(name="multinic-operator")
@@ -41,24 +57,43 @@ async def run(kube: Kubernetes, registry: Registry, namespace: str) -> None:
     envvar="OPERATOR_NAMESPACE",
     default=SYSTEM_NAMESPACE,
     show_default=True,
-    help="Of the daemons' Leases.",
+    help="Of the operator, the daemons and all Leases.",
+)
+@click.option(
+    "--daemon-image",
+    envvar="MULTINIC_DAEMON_IMAGE",
+    default=DAEMON_IMAGE,
+    show_default=True,
+    help="What runs on the nodes unless a Config says otherwise.",
+)
+@click.option(
+    "--leader-elect/--no-leader-elect",
+    default=True,
+    show_default=True,
+    help="Work only while holding the operator's Lease, so that several can run.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
     show_default=True,
-    help="Least level that is written to stderr.",
+    help="Least level that is written to stderr, unless a Config says otherwise.",
 )
-def main(kubeconfig: str | None, namespace: str, log_level: str) -> None:
-    """Decide indexes and address blocks, write attachment definitions and statuses, for the whole cluster."""
+def main(kubeconfig: str | None, namespace: str, daemon_image: str, leader_elect: bool, log_level: str) -> None:
+    """Decide indexes and address blocks, write attachment definitions and statuses, keep the daemons, cluster-wide."""
     log_to_stderr(log_level)
+    election: Election | None = None
     try:
-        kube = connect(kubeconfig)
+        if leader_elect:
+            fence = Fence()
+            kube = connect(kubeconfig, agent=AGENT, writing=fence.writing)
+            election = Election(connect(kubeconfig, agent=AGENT), namespace, own_identity(), fence)
+        else:
+            kube = connect(kubeconfig, agent=AGENT)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    trio.run(run, kube, load_plugins(), namespace)
-    sys.exit(0)
+    lost = trio.run(run, kube, load_plugins(), namespace, daemon_image, election)
+    sys.exit(1 if lost else 0)
 
 
 if __name__ == "__main__":

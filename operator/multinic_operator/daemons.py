@@ -78,6 +78,14 @@ class Daemons:
         """Node to its daemon, for every daemon that ever held a Lease that is still there."""
         return {node: sight.daemon for node, sight in self._sights.items()}
 
+    def problems(self) -> Mapping[str, str]:
+        """Node to what its daemon says is wrong with the node itself, of daemons that are alive."""
+        return {
+            node: sight.daemon.report.error
+            for node, sight in self._sights.items()
+            if sight.daemon.alive and sight.daemon.report is not None and sight.daemon.report.error
+        }
+
     def observe(self, key: Key) -> None:
         """Take in the Lease of this key as the store shows it."""
         lease = self._world.leases.get(key.name, key.namespace)

@@ -23,6 +23,7 @@ from multinic_core.model import (
 )
 from multinic_operator.ownership import owner_reference, with_owner
 from multinic_operator.pools import each
+from multinic_operator.settings import current_spec
 from multinic_operator.validation import Intent
 from multinic_operator.world import World
 
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 CNI_VERSION = "0.3.0"
 """``cniVersion`` of every definition; the runtime may ask for a newer one in its own list."""
-CNI_TYPE = "multi-nic"
 DAEMON_PORT = 11000
 """Written for CNI executables of the original; ours has no use for it."""
 STANDARD_PREFIX = "k8s.v1.cni.cncf.io/"
@@ -51,17 +51,18 @@ def _sorted(value: Any) -> Any:
     return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
-def netconf(network: MultiNicNetwork, intent: Intent, master_nets: Sequence[str]) -> str:
+def netconf(network: MultiNicNetwork, intent: Intent, master_nets: Sequence[str], cni_type: str = "multi-nic") -> str:
     """The CNI network configuration, as JSON text with the keys in the order in which the original writes them.
 
     Args:
+        cni_type: name of the executable that the runtime calls.
         master_nets: networks of the NICs that pods may get, in the order of their interface indexes.
     """
     plugin = network.spec.plugin
     config: dict[str, Any] = {
         "cniVersion": CNI_VERSION,
         "name": network.name,
-        "type": CNI_TYPE,
+        "type": cni_type,
         "ipam": _sorted(dict(intent.ipam)),
         "dns": plugin.dns.to_json() if plugin.dns else {},
         "plugin": _sorted({**intent.config.plugin, "cniVersion": plugin.cni_version, "type": plugin.type}),
@@ -75,7 +76,7 @@ def netconf(network: MultiNicNetwork, intent: Intent, master_nets: Sequence[str]
 
 
 def desired_definition(
-    network: MultiNicNetwork, intent: Intent, master_nets: Sequence[str]
+    network: MultiNicNetwork, intent: Intent, master_nets: Sequence[str], cni_type: str = "multi-nic"
 ) -> NetworkAttachmentDefinition:
     """The definition, without its namespace."""
     return NetworkAttachmentDefinition(
@@ -85,7 +86,7 @@ def desired_definition(
             annotations=dict(intent.config.annotations) or None,
             owner_references=[owner_reference(network)],
         ),
-        spec=NetworkAttachmentDefinitionSpec(config=netconf(network, intent, master_nets)),
+        spec=NetworkAttachmentDefinitionSpec(config=netconf(network, intent, master_nets, cni_type)),
     )
 
 
@@ -137,7 +138,7 @@ async def write_definitions(
     """
     problems: list[str] = []
     namespaces = wanted_namespaces(world, network, problems)
-    wanted = desired_definition(network, intent, master_nets)
+    wanted = desired_definition(network, intent, master_nets, current_spec(world.configs).cni_type)
 
     async def ensure(namespace: str) -> None:
         found = world.definitions.get(network.name, namespace)

@@ -1,4 +1,4 @@
-"""Events on networks: what went wrong and when it was well again, for ``kubectl describe``.
+"""Events on networks and Configs: what went wrong and when it was well again, for ``kubectl describe``.
 
 An Event's name is made from what it says, so saying the same twice is one Event. They are told on a best-effort basis:
 a failure to write one is logged and stops nothing.
@@ -10,7 +10,7 @@ import hashlib
 import logging
 
 from multinic_core.errors import ApiError
-from multinic_core.model import EVENTS, Event, MultiNicNetwork, ObjectMeta
+from multinic_core.model import EVENTS, Event, KubeObject, ObjectMeta
 from multinic_operator.status import timestamp
 from multinic_operator.world import World
 
@@ -23,23 +23,23 @@ MESSAGE_LENGTH = 1024
 """Most bytes of a message that the API takes. Source: Kubernetes, core event validation."""
 
 
-async def tell(world: World, network: MultiNicNetwork, kind: str, reason: str, message: str, *, since: str) -> None:
+async def tell(world: World, subject: KubeObject, kind: str, reason: str, message: str, *, since: str) -> None:
     """Write one Event.
 
     Args:
         kind: ``Normal`` or ``Warning``.
         since: start of the state it speaks of; the same state told again is the same Event.
     """
-    text = "/".join((network.metadata.uid or "", kind, reason, message, since))
+    text = "/".join((subject.metadata.uid or "", kind, reason, message, since))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     now = timestamp(world.now())
     event = Event(
-        metadata=ObjectMeta(name=f"{network.name[:200]}.{digest}", namespace=NAMESPACE),
+        metadata=ObjectMeta(name=f"{subject.name[:200]}.{digest}", namespace=NAMESPACE),
         involved_object={
-            "apiVersion": network.api_version,
-            "kind": network.kind,
-            "name": network.name,
-            "uid": network.metadata.uid,
+            "apiVersion": subject.api_version,
+            "kind": subject.kind,
+            "name": subject.name,
+            "uid": subject.metadata.uid,
         },
         reason=reason,
         message=message[:MESSAGE_LENGTH],
@@ -54,4 +54,4 @@ async def tell(world: World, network: MultiNicNetwork, kind: str, reason: str, m
         await world.kube.create(EVENTS, event)
     except ApiError as error:
         if error.api_reason != "AlreadyExists":
-            logger.warning("event not written", extra={"network": network.name, "reason": reason, "error": str(error)})
+            logger.warning("event not written", extra={"object": subject.name, "reason": reason, "error": str(error)})

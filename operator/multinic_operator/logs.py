@@ -32,8 +32,20 @@ class KeyValueFormatter(logging.Formatter):
         return " ".join(f"{name}={_value(value)}" for name, value in fields.items())
 
 
+_asked: str | None = None
+"""Level that the command line asked for."""
+
+
 def log_to_stderr(level: str) -> None:
     """Send this process's log to stderr."""
+    global _asked
+    _asked = level.upper()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValueFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def set_level(level: str | None) -> None:
+    """Log at this level from now on; None: at that of ``log_to_stderr``, if that was called."""
+    if wanted := level.upper() if level is not None else _asked:
+        logging.getLogger().setLevel(wanted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -17,8 +18,20 @@ from multinic_core.errors import ApiError, MultinicError
 
 logger = logging.getLogger(__name__)
 
-FIRST_RETRY_SECONDS = 0.2
-LAST_RETRY_SECONDS = 60.0
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How patiently keys are worked on, in seconds."""
+
+    first_retry: float = 0.2
+    """Pause after a first failure; doubled with each further one."""
+    last_retry: float = 60.0
+    """Longest such pause."""
+    resync: float = 600.0
+    """Everything is looked at afresh so often, told or not."""
+    limit: float = math.inf
+    """Of one reconcile."""
+
 
 Reconcile = Callable[[str], Awaitable[float | None]]
 """Moves the world toward the spec of one key; gives the seconds after which to look again, or None."""
@@ -79,6 +92,7 @@ class Controller:
     queue: Queue = field(default_factory=Queue)
     workers: int = 1
     """So many keys are reconciled at once; never the same key twice at a time."""
+    timing: Timing = field(default_factory=Timing)
     _failures: dict[str, int] = field(default_factory=dict)
     _busy: dict[str, bool] = field(default_factory=dict)
     """Keys under work, with whether they have come up again meanwhile."""
@@ -98,8 +112,9 @@ class Controller:
 
     async def _work(self, key: str) -> None:
         try:
-            requeue_after = await self.reconcile(key)
-        except MultinicError as error:
+            with trio.fail_after(self.timing.limit):
+                requeue_after = await self.reconcile(key)
+        except (MultinicError, trio.TooSlowError) as error:
             self._retry(key, error)
         except Exception as error:
             logger.exception("reconcile broke", extra={"controller": self.name, "key": key})
@@ -123,7 +138,7 @@ class Controller:
     def _retry(self, key: str, error: Exception) -> None:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(FIRST_RETRY_SECONDS * 2 ** min(failures, 16), LAST_RETRY_SECONDS)
+        delay = min(self.timing.first_retry * 2 ** min(failures, 16), self.timing.last_retry)
         if isinstance(error, ApiError) and error.retry_after_seconds:
             delay = max(delay, error.retry_after_seconds)
         logger.warning(
@@ -133,7 +148,7 @@ class Controller:
                 "key": key,
                 "failures": failures + 1,
                 "retry_in_seconds": round(delay, 1),
-                "error": str(error),
+                "error": str(error) or f"not done within {self.timing.limit:g} s",
             },
         )
         self.queue.add(key, delay)

@@ -13,19 +13,25 @@ from typing import TypeVar
 
 import trio
 
-from multinic_core.model import CIDRS, IPPOOLS, SYSTEM_NAMESPACE, IPPool, KubeObject, MultiNicNetwork
+from multinic_core.model import CIDRS, IPPOOLS, SYSTEM_NAMESPACE, DaemonSet, IPPool, KubeObject, MultiNicNetwork
 from multinic_core.ports import Key, Kubernetes, Store
 from multinic_core.registry import Registry
+from multinic_operator.catchup import caught_up
+from multinic_operator.configs import ALL, Configs
 from multinic_operator.daemons import Daemons
 from multinic_operator.hosts import Hosts
+from multinic_operator.leader import Election, serve_elected
 from multinic_operator.legacy import LegacyFinalizers
+from multinic_operator.logs import set_level
 from multinic_operator.networks import Networks
+from multinic_operator.pause import Pausing
 from multinic_operator.pools import WRITES_AT_ONCE
 from multinic_operator.queue import Controller
+from multinic_operator.settings import current_spec, log_level, timing_of
 from multinic_operator.statuses import Statuses
 from multinic_operator.surroundings import Watch
 from multinic_operator.system import SystemNamespace
-from multinic_operator.world import World, utc_now
+from multinic_operator.world import DAEMON_IMAGE, World, utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +40,8 @@ GATHER_SECONDS = 0.1
 COMPACT_SECONDS = 2.0
 """So long for networks whose blocks do not depend on the nodes that came: only what is told about them does."""
 SYNC_WARNING_SECONDS = 10.0
+ROLL_SECONDS = 2.0
+"""Steps of a roll of daemons, and what daemons report of themselves, are gathered so long before they are told."""
 
 M = TypeVar("M", bound=KubeObject)
 
@@ -77,6 +85,18 @@ def pool_digest(pool: IPPool) -> Hashable:
     )
 
 
+def daemonset_digest(daemonset: DaemonSet) -> Hashable:
+    """What tells somebody else's edit from a step of a roll."""
+    metadata = daemonset.metadata
+    return (
+        metadata.uid,
+        metadata.generation,
+        metadata.deletion_timestamp,
+        str(metadata.labels),
+        str(metadata.annotations),
+    )
+
+
 class Operator:
     """All controllers over one view of the cluster."""
 
@@ -85,7 +105,9 @@ class Operator:
         self.around = Watch(world)
         self.networks = Networks(world, self.around, self._concluded)
         self.daemons = Daemons(world, self._reported)
-        self._networks = Controller("networks", self.networks.reconcile)
+        self.configs = Configs(world, self.daemons, self._settings_changed)
+        self._configs = Controller("configs", self.configs.reconcile)
+        self._networks = Controller("networks", Pausing(world, self.networks, self.configs, self._concluded).reconcile)
         self.statuses = Statuses(world, self.networks, self.daemons)
         self._statuses = Controller("statuses", self.statuses.reconcile)
         self.hosts = Hosts(world, self._departing)
@@ -93,7 +115,15 @@ class Operator:
         self._departures = Controller("departures", self.hosts.let_go)
         self._legacy = Controller("legacy finalizers", LegacyFinalizers(world).reconcile)
         self._system = Controller("system namespace", SystemNamespace(world).reconcile)
-        self.controllers = (self._system, self._legacy, self._hosts, self._departures, self._networks, self._statuses)
+        self.controllers = (
+            self._system,
+            self._configs,
+            self._legacy,
+            self._hosts,
+            self._departures,
+            self._networks,
+            self._statuses,
+        )
 
     def subscribe(self) -> None:
         """Turn changes into keys; what is there already is announced at once."""
@@ -109,6 +139,18 @@ class Operator:
         self._system.queue.add(world.namespace)
         for name in world.fleet.claimants:
             self._networks.queue.add(name)  # one that went while nobody looked leaves claims behind
+        self._configs.queue.add(ALL)
+        on_change(world.configs, lambda c: c.metadata.resource_version, lambda key, _: self._configs.queue.add(ALL))
+        on_change(world.daemonsets, daemonset_digest, lambda key, _: self._configs.queue.add(ALL, GATHER_SECONDS))
+        world.daemonsets.subscribe(lambda key: self._configs.queue.add(ALL, ROLL_SECONDS))
+
+    def _settings_changed(self) -> None:
+        """Another Config counts, or says something else, or there is none any more."""
+        spec = current_spec(self.world.configs)
+        for controller in self.controllers:
+            controller.timing = timing_of(spec)
+        set_level(log_level(spec))
+        self._touch_all()
 
     def _touch(self, name: str) -> None:
         """Look at a network if there is one of this name."""
@@ -181,6 +223,7 @@ class Operator:
         self._statuses.queue.add(name)
 
     def _reported(self, names: set[str] | None) -> None:
+        self._configs.queue.add(ALL, ROLL_SECONDS)
         for name in [network.name for network in self.world.networks.list()] if names is None else names:
             self._statuses.queue.add(name, GATHER_SECONDS)
 
@@ -194,11 +237,32 @@ class Operator:
             missing = [plural for plural, store in self.world.stores.items() if not store.synced]
             logger.warning("still waiting for the API server", extra={"kinds": ",".join(missing)})
 
-    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Reconcile until cancelled; started once the stores are complete."""
+    async def serve(
+        self, election: Election | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Keep the stores current and reconcile until cancelled, or until an election is lost.
+
+        Args:
+            election: reconcile only while this one is won; None: from the start.
+        """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.world.kube.serve)
             await self.wait_synced()
+            if election is None:
+                await nursery.start(self.work)
+                task_status.started()
+                await trio.sleep_forever()
+            task_status.started()
+            await serve_elected(election, self._take_over)
+            nursery.cancel_scope.cancel()
+
+    async def _take_over(self) -> None:
+        await caught_up(self.world)
+        await self.work()
+
+    async def work(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Reconcile until cancelled; the stores are complete."""
+        async with trio.open_nursery() as nursery:
             self.subscribe()
             await nursery.start(self.around.serve)
             await nursery.start(self.daemons.serve)
@@ -206,6 +270,10 @@ class Operator:
                 await nursery.start(controller.serve)
             logger.info("operator started", extra={"networks": len(self.world.networks.list())})
             task_status.started()
+            while True:
+                await trio.sleep(timing_of(current_spec(self.world.configs)).resync)
+                self._configs.queue.add(ALL)
+                self._touch_all()
 
 
 async def serve_operator(
@@ -214,7 +282,10 @@ async def serve_operator(
     *,
     namespace: str = SYSTEM_NAMESPACE,
     now: Callable[[], datetime] = utc_now,
+    daemon_image: str = DAEMON_IMAGE,
+    election: Election | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run an operator on this API; never returns."""
-    await Operator(World.watch(kube, registry, namespace=namespace, now=now)).serve(task_status=task_status)
+    """Run an operator on this API; returns only when an election is lost that it had won."""
+    world = World.watch(kube, registry, namespace=namespace, now=now, daemon_image=daemon_image)
+    await Operator(world).serve(election, task_status=task_status)

@@ -25,6 +25,7 @@ from multinic_operator.routes import NOT_NEEDED, RouteState, route_state
 ConfigWord = Literal["WaitForConfig", "Success", "Failed"]
 DELETING = "Deleting"
 """Condition of a network whose deletion waits for pods."""
+NO_CONFIG = "there is no Config, so blocks and attachment definitions are not kept up; make one to go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Outcome:
     l3: bool = False
     low: tuple[str, ...] | None = None
     """Which blocks are nearly used up; None when that was not looked at."""
+    paused: bool = False
+    """There is no Config: nothing is kept up."""
 
 
 def timestamp(now: datetime) -> str:
@@ -71,15 +74,20 @@ def derive_status(
         discovery=discovery,
         config_status=_config_word(outcome, routes, old, empty),
         route_status=routes.word,
-        message=failure or routes.message or ("no node has a NIC in this network" if empty else ""),
+        message=failure
+        or (NO_CONFIG if outcome.paused else "")
+        or routes.message
+        or ("no node has a NIC in this network" if empty else ""),
         last_sync_time=timestamp(now),
-        conditions=[_dated(c, old.conditions, outcome.generation, now) for c in conditions],
+        conditions=[dated(c, old.conditions, outcome.generation, now) for c in conditions],
     )
 
 
 def _config_word(outcome: Outcome, routes: RouteState, old: MultiNicNetworkStatus, empty: bool) -> ConfigWord:
     if outcome.problems:
         return "Failed"
+    if outcome.paused:
+        return "WaitForConfig"
     if empty or routes.word in ("Failed", "WaitForRoutes"):
         return "WaitForConfig"
     if routes.word == "Unknown":  # says nothing about the configuration, so the last word stands
@@ -107,9 +115,9 @@ def _conditions(
         ),
         condition(
             "Configured",
-            "False" if outcome.problems else "True",
+            "False" if outcome.problems or outcome.paused else "True",
             outcome.reason,
-            "; ".join([*([failure] if failure else []), *outcome.notes]),
+            NO_CONFIG if outcome.paused else "; ".join([*([failure] if failure else []), *outcome.notes]),
         ),
         condition(
             "RoutesReady",
@@ -143,14 +151,14 @@ def deleting_status(network: MultiNicNetwork, message: str, now: datetime) -> Mu
         Condition(type="Ready", status="False", reason=DELETING, message=message, last_transition_time=""),
         Condition(type=DELETING, status="True", reason="AddressesInUse", message=message, last_transition_time=""),
     ]
-    new = [_dated(condition, old.conditions, network.metadata.generation, now) for condition in undated]
+    new = [dated(condition, old.conditions, network.metadata.generation, now) for condition in undated]
     kept = [condition for condition in old.conditions if condition.type not in ("Ready", DELETING)]
     return old.model_copy(
         update={"message": message, "last_sync_time": timestamp(now), "conditions": [new[0], *kept, new[1]]}
     )
 
 
-def _dated(new: Condition, old: list[Condition], generation: int | None, now: datetime) -> Condition:
+def dated(new: Condition, old: list[Condition], generation: int | None, now: datetime) -> Condition:
     before = next((c for c in old if c.type == new.type), None)
     since = before.last_transition_time if before and before.status == new.status else timestamp(now)
     return new.model_copy(update={"last_transition_time": since, "observed_generation": generation})

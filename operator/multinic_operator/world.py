@@ -11,6 +11,8 @@ from multinic_core.model import (
     ATTACHMENT_DEFINITIONS,
     CIDR,
     CIDRS,
+    CONFIGS,
+    DAEMONSETS,
     HOST_INTERFACES,
     IPPOOLS,
     LEASES,
@@ -18,6 +20,8 @@ from multinic_core.model import (
     NETWORKS,
     NODES,
     SYSTEM_NAMESPACE,
+    Config,
+    DaemonSet,
     HostInterface,
     IPPool,
     Lease,
@@ -26,18 +30,17 @@ from multinic_core.model import (
     NetworkAttachmentDefinition,
     Node,
 )
-from multinic_core.model.config import INDEX_RETENTION, duration_seconds
 from multinic_core.ports import Key, Kubernetes, Store
 from multinic_core.registry import Registry
 from multinic_operator.fleet import Fleet
+from multinic_operator.settings import current_spec
+
+DAEMON_IMAGE = "multinic-daemon:0.1.0"
+"""What runs on the nodes when neither command line nor Config says otherwise."""
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def default_retention_seconds() -> float:
-    return duration_seconds(INDEX_RETENTION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class World:
     kube: Kubernetes
     registry: Registry
     namespace: str
-    """Namespace of the daemons' Leases."""
+    """The operator's, of the DaemonSet and of all Leases."""
     now: Callable[[], datetime]
     networks: Store[MultiNicNetwork]
     cidrs: Store[CIDR]
@@ -57,10 +60,11 @@ class World:
     nodes: Store[Node]
     namespaces: Store[Namespace]
     leases: Store[Lease]
+    configs: Store[Config]
+    daemonsets: Store[DaemonSet]
     fleet: Fleet = field(default_factory=Fleet)
     """Nodes and indexes, kept current by the operator's subscription to HostInterfaces."""
-    retention_seconds: Callable[[], float] = default_retention_seconds
-    """How long the index of a node that left is kept for its return."""
+    daemon_image: str = DAEMON_IMAGE
 
     @classmethod
     def watch(
@@ -70,6 +74,7 @@ class World:
         *,
         namespace: str = SYSTEM_NAMESPACE,
         now: Callable[[], datetime] = utc_now,
+        daemon_image: str = DAEMON_IMAGE,
     ) -> World:
         """A view on this API; its stores fill while ``kube.serve`` runs."""
         return cls(
@@ -85,7 +90,14 @@ class World:
             nodes=kube.store(NODES),
             namespaces=kube.store(NAMESPACES),
             leases=kube.store(LEASES, namespace=namespace),
+            configs=kube.store(CONFIGS),
+            daemonsets=kube.store(DAEMONSETS, namespace=namespace),
+            daemon_image=daemon_image,
         )
+
+    def retention_seconds(self) -> float:
+        """How long the index of a node that left is kept for its return."""
+        return current_spec(self.configs).index_retention_seconds
 
     @property
     def stores(self) -> Mapping[str, Store[Any]]:
@@ -99,6 +111,8 @@ class World:
             "nodes": self.nodes,
             "namespaces": self.namespaces,
             "leases": self.leases,
+            "configs": self.configs,
+            "daemonsets": self.daemonsets,
         }
 
     def has_node(self, name: str) -> bool:

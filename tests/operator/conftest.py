@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 import trio
+from multinic_operator.configs import FINALIZER
+from multinic_operator.configstatus import derive_conditions
+from multinic_operator.daemonset import desired_daemonset
 from multinic_operator.serve import Operator
-from multinic_operator.world import World
+from multinic_operator.world import DAEMON_IMAGE, World
 from pydantic import BaseModel
 
 from multinic_core import NetworkConfig, Registry
@@ -21,6 +24,9 @@ from multinic_core.errors import ConfigError
 from multinic_core.model import (
     ATTACHMENT_DEFINITIONS,
     CIDRS,
+    CONFIGS,
+    DAEMONSETS,
+    DEFAULT_CONFIG,
     HOST_INTERFACES,
     IPPOOLS,
     LEASE_PREFIX,
@@ -31,9 +37,13 @@ from multinic_core.model import (
     NODES,
     REPORT_ANNOTATION,
     SYSTEM_NAMESPACE,
+    Config,
+    ConfigSpec,
+    ConfigStatus,
     DaemonReport,
     HostInterface,
     MultiNicNetwork,
+    ObjectMeta,
     RouteReport,
 )
 from multinic_core.testing.kube import FakeKubernetes
@@ -110,6 +120,17 @@ class Cluster:
         """Run a new operator until nothing is left to do, and end it."""
         async with self.running():
             pass
+
+    def configured(self) -> None:
+        """A Config and a DaemonSet as an operator has left them, so that neither needs a write."""
+        config = Config(
+            metadata=ObjectMeta(name=DEFAULT_CONFIG, finalizers=[FINALIZER], generation=1), spec=ConfigSpec()
+        )
+        body = desired_daemonset(config, SYSTEM_NAMESPACE, DAEMON_IMAGE)
+        body["metadata"] |= {"name": DEFAULT_CONFIG, "namespace": SYSTEM_NAMESPACE}
+        (daemonset,) = self.kube.seed(DAEMONSETS, body)
+        conditions = derive_conditions(config, [], config, daemonset, "", {}, "", DAEMON_IMAGE, START)
+        self.kube.seed(CONFIGS, config.model_copy(update={"status": ConfigStatus(conditions=conditions)}))
 
     def namespace(self, *names: str, phase: str = "Active") -> None:
         for name in names:
@@ -244,7 +265,16 @@ def network_body(name: str = "net", *, ipam: Mapping[str, Any] | str | None = No
 
 @pytest.fixture
 def cluster() -> Cluster:
-    """An empty cluster with the namespace ``default``; use together with ``autojump_clock`` to run an operator."""
+    """A cluster with a namespace and a Config; use together with ``autojump_clock`` to run an operator."""
+    cluster = Cluster()
+    cluster.namespace("default")
+    cluster.configured()
+    return cluster
+
+
+@pytest.fixture
+def bare_cluster() -> Cluster:
+    """A cluster that no operator has seen yet."""
     cluster = Cluster()
     cluster.namespace("default")
     return cluster
@@ -257,6 +287,7 @@ def cluster_maker() -> Any:
     def make() -> Cluster:
         made = Cluster()
         made.namespace("default")
+        made.configured()
         return made
 
     return make

@@ -62,9 +62,7 @@ async def run_until_killed(cluster: Any, writes: int) -> None:
     kube.writes = list(kube.writes)
 
 
-async def test_killed_after_any_write(
-    cluster_maker: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_killed_after_any_write(cluster_maker: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """For every N: killed after the Nth write of the beginning and of the change, then run to the end."""
     monkeypatch.setattr(serve, "WRITES_AT_ONCE", 1)  # indexes are written in their order, so none is skipped
     first, second, first_writes, second_writes = await undisturbed(cluster_maker)

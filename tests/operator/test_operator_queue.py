@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from multinic_operator.queue import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Controller, Queue
+from multinic_operator.queue import Controller, Queue, Timing
 
 from multinic_core.errors import ApiError
 
@@ -70,8 +70,8 @@ async def test_a_failing_key_backs_off_and_does_not_hold_up_others(autojump_cloc
     for _ in range(12):
         await controller.step()
     delays = [later - earlier for earlier, later in pairwise(times)]
-    assert delays[:3] == pytest.approx([FIRST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2, FIRST_RETRY_SECONDS * 4])
-    assert delays[-1] == pytest.approx(LAST_RETRY_SECONDS)
+    assert delays[:3] == pytest.approx([Timing().first_retry, Timing().first_retry * 2, Timing().first_retry * 4])
+    assert delays[-1] == pytest.approx(Timing().last_retry)
     controller.queue.add("good")
     await controller.step()
     assert others == ["good"]
@@ -81,7 +81,7 @@ async def test_a_failing_key_backs_off_and_does_not_hold_up_others(autojump_cloc
     controller.queue.add("bad")
     await controller.step()
     await controller.step()
-    assert times[-1] - times[-2] == pytest.approx(FIRST_RETRY_SECONDS)
+    assert times[-1] - times[-2] == pytest.approx(Timing().first_retry)
 
 
 async def test_a_broken_handler_is_retried_like_a_failing_one(autojump_clock: Any, caplog: Any) -> None:

@@ -6,12 +6,13 @@ multinic: kinds beyond the built-in ones come as CustomResourceDefinitions, as o
 How a request runs: ``http`` reads it, ``api`` finds verb and kind (``scheme``), ``rest`` carries it out on the
 ``store`` (``schema``, ``strategy``, ``metadata``, ``apply`` and ``patch`` decide what an object becomes),
 ``controllers`` do what the write set off, and ``table``, ``listing`` and ``watch`` shape what is read. ``faults`` lets
-a test break any of it.
+a test break any of it, ``requestlog`` tells it who asked for what.
 """
 
 from .api import Api, LogProvider
 from .errors import ApiError
 from .faults import Fault, Faults
+from .requestlog import Entry, RequestLog
 from .server import ApiServer, serve_api, write_kubeconfig
 from .store import Store
 
@@ -19,9 +20,11 @@ __all__ = [
     "Api",
     "ApiError",
     "ApiServer",
+    "Entry",
     "Fault",
     "Faults",
     "LogProvider",
+    "RequestLog",
     "Store",
     "serve_api",
     "write_kubeconfig",

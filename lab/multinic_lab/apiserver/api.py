@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import trio
+
 from . import discovery, documents, errors, listing, negotiation, subresources, table
 from .admission import Admission
 from .admission.matching import Write
@@ -17,6 +19,7 @@ from .errors import ApiError, Json
 from .faults import Faults
 from .http import Answer, Request, Response
 from .reads import Reads
+from .requestlog import RequestLog
 from .rest import Rest
 from .scheme import Scheme
 from .store import Record, Store, encode
@@ -45,6 +48,8 @@ class Api:
         self.controllers = Controllers(self.rest)
         self.logs: LogProvider | None = None
         """Set by the embedding program to answer ``kubectl logs``."""
+        self.requests: RequestLog | None = None
+        """Set by the embedding program to have requests recorded."""
         self.reads = Reads(store, bookmark_seconds)
         faults.on_drop(self.reads.drop_watches)
         self._furnish()
@@ -81,6 +86,8 @@ class Api:
 
     async def handle(self, request: Request) -> Answer:
         """The answer to one request; never raises for what a client sent."""
+        if self.requests is not None:
+            self.requests.note(request, trio.current_time())
         fault = self.faults.take(request)
         try:
             if fault is not None:

@@ -96,5 +96,5 @@ async def _end(process: trio.Process) -> None:
 
 
 def operator_command(kubeconfig: Path) -> list[str]:
-    """The operator as an operator's image would start it."""
-    return [sys.executable, "-m", "multinic_operator", "--kubeconfig", str(kubeconfig)]
+    """The operator as its image would start it, alone, so that after a kill it need not wait for its own Lease."""
+    return [sys.executable, "-m", "multinic_operator", "--kubeconfig", str(kubeconfig), "--no-leader-elect"]
