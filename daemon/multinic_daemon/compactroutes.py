@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import TypeVar
 
-from multinic_core.addressing import block
+from multinic_core.addressing import block, covers
 from multinic_core.model import CIDR, HostInterface
 from multinic_core.plan import IPNetwork
-from multinic_core.rows import Rows, nics_by_network
+from multinic_core.rows import Row, Rows, nic_network, nics_by_network
 from multinic_daemon.hostroutes import HostRoute, NetworkRoutes, is_routed, order, rule_sources
 
 T = TypeVar("T")
@@ -58,7 +58,10 @@ class CompactRoutes:
         else:
             self._versions[name] = version
         problems: list[str] = []
-        fresh = tuple(self._routes_to(host, problems)) if host is not None else ()
+        fresh: tuple[HostRoute, ...] = ()
+        if host is not None:
+            rows = self._rows.of(host)
+            fresh = (*self._routes_to(host, rows, problems), *self._undecided(host, rows))
         _put(self._problems, name, tuple(problems))
         before = {route.dst: route for route in self._shares.get(name, ())}
         changed: set[IPNetwork] = set()
@@ -98,8 +101,20 @@ class CompactRoutes:
         found = (name for name, share in self._shares.items() if any(route.dst == dst for route in share))
         return next(found, default)
 
-    def _routes_to(self, host: HostInterface, problems: list[str]) -> Iterator[HostRoute]:
-        for row in self._rows.of(host):
+    def _undecided(self, host: HostInterface, rows: Iterable[Row]) -> Iterator[HostRoute]:
+        """Routes that a node had before it got a second NIC in a network, as long as the operator has not yet said
+        which of them has which block: nothing is known to have moved."""
+        decided = {nic_network(row.entry.net_address) for row in rows}
+        for network, nics in nics_by_network(host).items():
+            place = self._rows.places.get(network)
+            if place is None or len(nics) == 1 or network in decided:
+                continue
+            for route in self._shares.get(host.name, ()):
+                if covers(place.block, route.dst) and str(route.gateway) in nics.values():
+                    yield route
+
+    def _routes_to(self, host: HostInterface, rows: Iterable[Row], problems: list[str]) -> Iterator[HostRoute]:
+        for row in rows:
             ifname = self.ifnames.get(row.entry.net_address)
             if ifname is None:
                 continue

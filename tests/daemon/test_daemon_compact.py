@@ -18,8 +18,8 @@ from multinic_daemon.mirrorkeeper import PAUSE_SECONDS, MirrorKeeper
 from multinic_daemon.nodepools import NodePools
 from multinic_daemon.testing import NETWORK, NODE, Rig, addresses, run_in_place
 
-from multinic_core.errors import ApiError, DaemonUnavailableError
-from multinic_core.model import CIDRS, HOST_INTERFACES, IPPOOLS, IPPool
+from multinic_core.errors import ApiError, DaemonUnavailableError, NotReadyError
+from multinic_core.model import CIDRS, HOST_INTERFACES, IPPOOLS, UNMANAGED_LABEL, IPPool
 from multinic_core.ports import Key
 
 POOL = "net-a-192.168.0.0-24"
@@ -223,6 +223,41 @@ async def test_node_without_an_index_waits_and_says_for_what(rig: Rig, autojump_
             await trio.sleep(2)
             write(rig, HOST_INTERFACES, NODE, {"status": {"hostIndex": 3}}, "status")
         assert rig.journal.held("net-a-192.168.3.0-24")
+
+
+async def test_status_says_what_a_node_waits_for(rig: Rig) -> None:
+    """Not ready without an index, ready with one."""
+    rig.kubernetes.seed(HOST_INTERFACES, host(NODE, None))
+    compact(rig)
+    delete_pools(rig)
+    await rig.pools.read_once_more()
+    assert "status.hostIndex: missing" in await rig.refused(NotReadyError, "STATUS")
+    write(rig, HOST_INTERFACES, NODE, {"status": {"hostIndex": 3}}, "status")
+    await rig.call("STATUS")
+
+
+async def test_hand_written_host_interface_serves_as_well(rig: Rig) -> None:
+    """Unmanaged or not, its NICs and its index decide."""
+    body = host(NODE, 2, 1)
+    body["metadata"]["labels"] = {UNMANAGED_LABEL: "true"}
+    rig.kubernetes.seed(HOST_INTERFACES, body)
+    compact(rig)
+    await rig.pools.read_once_more()
+    assert [pool.name for pool in rig.pools.of_network(NETWORK)] == ["net-a-192.168.2.0-24"]
+
+
+async def test_host_interface_that_is_made_again_gives_the_same_block_back(bare: Rig, autojump_clock: Any) -> None:
+    """Without it no address is given, nothing that is held is lost, and with it pods go on where they were."""
+    async with serving(bare):
+        first = await bare.call("ADD")
+        await bare.kubernetes.delete(HOST_INTERFACES, NODE)
+        assert "is not there yet" in await bare.refused(DaemonUnavailableError, "ADD", "c2")
+        await bare.kubernetes.create(HOST_INTERFACES, host(NODE, None))
+        await bare.call("CHECK", prevResult=first)
+        write(bare, HOST_INTERFACES, NODE, {"status": {"hostIndex": 0}}, "status")
+        second = await bare.call("ADD", "c2")
+        assert addresses(second)[0] == "192.168.0.2/18"
+        await until(lambda: len(bare.mirrored().get(POOL, ())) == 2)
 
 
 async def test_exception_written_just_before_is_not_overlooked(rig: Rig, autojump_clock: Any) -> None:

@@ -118,6 +118,29 @@ def test_node_without_an_address_is_named():
     assert wish.problems == ("n2 eth0: 192.168.1.0/24 via '' is no route",)
 
 
+def test_second_nic_in_a_network_takes_no_route_away_before_the_operator_has_spoken():
+    """Its node keeps the block where it was until claims say which NIC has which; a NIC that left keeps nothing."""
+    own = HostInterface.model_validate(host("n1", 0, 0, 1))
+    routes = CompactRoutes(CIDR.model_validate(cidr()), own)
+    one = host("n2", 1, 0)
+    routes.set_node("n2", HostInterface.model_validate(one))
+    second = {"interfaceName": "eth7", "netAddress": "10.0.0.0/24", "hostIP": "10.0.0.77"}
+    one["spec"]["interfaces"].append(second)
+    assert routes.set_node("n2", HostInterface.model_validate(one)) == set()
+    assert shown(routes.table.values()) == ["192.168.1.0/24 via 10.0.0.2 dev eth0"]
+    claims = [
+        {"network": "net", "netAddress": "10.0.0.0/24", "interfaceName": name, "hostIndex": index}
+        for name, index in (("eth0", 1), ("eth7", 5))
+    ]
+    spoken = {**one, "status": {"hostIndex": 1, "exceptions": claims}}
+    assert [str(dst) for dst in routes.set_node("n2", HostInterface.model_validate(spoken))] == ["192.168.5.0/24"]
+    assert len(routes.table) == 2
+    del one["spec"]["interfaces"][0]
+    one["spec"]["interfaces"].append({**second, "interfaceName": "eth8", "hostIP": "10.0.0.78"})
+    routes.set_node("n2", HostInterface.model_validate(one))
+    assert shown(routes.table.values()) == ["192.168.5.0/24 via 10.0.0.77 dev eth0"]
+
+
 change = st.tuples(
     st.integers(2, 7),
     st.one_of(
