@@ -13,12 +13,22 @@ import subprocess
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-PACKAGES = ("user-mode-linux", "kmod", "iproute2", "iputils-ping", "iperf3", "containernetworking-plugins")
+PACKAGES = (
+    "user-mode-linux",
+    "kmod",
+    "iproute2",
+    "iputils-ping",
+    "iperf3",
+    "containernetworking-plugins",
+    "podman",
+    "crun",
+    "busybox-static",
+)
 """What demo, tests and benches run."""
 
-NEVER = frozenset({"libc6", "libc-bin", "dpkg", "debconf", "perl-base", "init-system-helpers"})
+NEVER = frozenset({"libc6", "libc-bin", "dpkg", "debconf", "perl-base", "init-system-helpers", "login", "passwd"})
 """Not unpacked even when apt would install or upgrade them: a second C library on the search path breaks
-every program."""
+every program, and one that manages the machine's users has no business here."""
 
 INSTALLS = re.compile(r"^Inst (\S+)", re.MULTILINE)
 """A line of ``apt-get --simulate install`` that names a package to be installed or upgraded."""

@@ -22,6 +22,10 @@ PACKAGES = {
     "macvlan": "containernetworking-plugins",
     "host-local": "containernetworking-plugins",
     "ipvlan": "containernetworking-plugins",
+    "podman": "podman",
+    "conmon": "conmon",
+    "crun": "crun",
+    "busybox": "busybox-static",
 }
 """Program to the Debian package that holds it."""
 
