@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 import trio
 
-from multinic_core.errors import ApiError
+from multinic_core.errors import MultinicError
 from multinic_core.model import SECRETS, WEBHOOK_CONFIGURATIONS
 from multinic_core.ports import Key
 from multinic_operator.surroundings import Watch
@@ -96,7 +96,7 @@ async def serve_webhook(
             changed.reset()
             try:
                 found = await keeper.keep()
-            except ApiError as error:
+            except MultinicError as error:
                 logger.warning("webhook certificate not looked at, will retry", extra={"error": str(error)})
                 changed.ring()
                 await trio.sleep(RETRY_SECONDS)
@@ -109,6 +109,6 @@ async def _first(keeper: Keeper) -> Bundle:
     while True:
         try:
             return await keeper.keep()
-        except ApiError as error:
+        except MultinicError as error:
             logger.warning("webhook certificate not there yet, will retry", extra={"error": str(error)})
             await trio.sleep(RETRY_SECONDS)
