@@ -27,7 +27,12 @@ AGENT = "multinic-operator"
 
 
 async def run(
-    kube: Kubernetes, registry: Registry, namespace: str, daemon_image: str, election: Election | None
+    kube: Kubernetes,
+    registry: Registry,
+    namespace: str,
+    daemon_image: str,
+    election: Election | None,
+    webhook_port: int,
 ) -> bool:
     """Serve until SIGTERM or SIGINT, or until the leadership is lost; gives whether it was."""
     stopped = False
@@ -43,7 +48,14 @@ async def run(
                     return
 
             nursery.start_soon(stop_on_signal)
-            await serve_operator(kube, registry, namespace=namespace, daemon_image=daemon_image, election=election)
+            await serve_operator(
+                kube,
+                registry,
+                namespace=namespace,
+                daemon_image=daemon_image,
+                election=election,
+                webhook_port=webhook_port,
+            )
             nursery.cancel_scope.cancel()
     return not stopped
 
@@ -73,13 +85,23 @@ async def run(
     help="Work only while holding the operator's Lease, so that several can run.",
 )
 @click.option(
+    "--webhook-port",
+    envvar="WEBHOOK_PORT",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Where the API server asks before it stores a network; 0: nowhere.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     default="info",
     show_default=True,
     help="Least level that is written to stderr, unless a Config says otherwise.",
 )
-def main(kubeconfig: str | None, namespace: str, daemon_image: str, leader_elect: bool, log_level: str) -> None:
+def main(
+    kubeconfig: str | None, namespace: str, daemon_image: str, leader_elect: bool, webhook_port: int, log_level: str
+) -> None:
     """Decide indexes and address blocks, write attachment definitions and statuses, keep the daemons, cluster-wide."""
     log_to_stderr(log_level)
     election: Election | None = None
@@ -92,7 +114,7 @@ def main(kubeconfig: str | None, namespace: str, daemon_image: str, leader_elect
             kube = connect(kubeconfig, agent=AGENT)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    lost = trio.run(run, kube, load_plugins(), namespace, daemon_image, election)
+    lost = trio.run(run, kube, load_plugins(), namespace, daemon_image, election, webhook_port)
     sys.exit(1 if lost else 0)
 
 

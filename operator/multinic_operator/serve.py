@@ -31,6 +31,7 @@ from multinic_operator.settings import current_spec, log_level, timing_of
 from multinic_operator.statuses import Statuses
 from multinic_operator.surroundings import Watch
 from multinic_operator.system import SystemNamespace
+from multinic_operator.webhook import serve_webhook
 from multinic_operator.world import DAEMON_IMAGE, World, utc_now
 
 logger = logging.getLogger(__name__)
@@ -238,16 +239,24 @@ class Operator:
             logger.warning("still waiting for the API server", extra={"kinds": ",".join(missing)})
 
     async def serve(
-        self, election: Election | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        election: Election | None = None,
+        *,
+        webhook_port: int = 0,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Keep the stores current and reconcile until cancelled, or until an election is lost.
 
         Args:
             election: reconcile only while this one is won; None: from the start.
+            webhook_port: answer the API server there, won or not; 0: nowhere.
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.world.kube.serve)
             await self.wait_synced()
+            await nursery.start(self.around.serve)
+            if webhook_port:
+                nursery.start_soon(lambda: serve_webhook(self.world, self.around, port=webhook_port))
             if election is None:
                 await nursery.start(self.work)
                 task_status.started()
@@ -264,7 +273,6 @@ class Operator:
         """Reconcile until cancelled; the stores are complete."""
         async with trio.open_nursery() as nursery:
             self.subscribe()
-            await nursery.start(self.around.serve)
             await nursery.start(self.daemons.serve)
             for controller in self.controllers:
                 await nursery.start(controller.serve)
@@ -284,8 +292,9 @@ async def serve_operator(
     now: Callable[[], datetime] = utc_now,
     daemon_image: str = DAEMON_IMAGE,
     election: Election | None = None,
+    webhook_port: int = 0,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run an operator on this API; returns only when an election is lost that it had won."""
     world = World.watch(kube, registry, namespace=namespace, now=now, daemon_image=daemon_image)
-    await Operator(world).serve(election, task_status=task_status)
+    await Operator(world).serve(election, webhook_port=webhook_port, task_status=task_status)
