@@ -2,8 +2,9 @@
 
 The watch starts at the version of the list and asks for bookmarks, so after a broken connection it goes on where it
 was. Only when the server no longer knows that version (410 Gone) is everything listed again, and then the store
-announces the differences alone. What is in the store stays there whatever happens to the connection. Failures are
-retried after a growing random delay that only progress resets.
+announces the differences alone. A list that is older than what was seen already, as a server that lags behind may give,
+is not taken, or objects would seem to be gone that are not. What is in the store stays there whatever happens to the
+connection. Failures are retried after a growing random delay that only progress resets.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ LASTING_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 15.0
 LONGEST_RETRY_AFTER_SECONDS = 60.0
+OLD_LIST_SECONDS = 60.0
+"""After this time of nothing but older lists the server's history has been set back, by a restored backup say."""
 LIST_AGAIN_STATUSES = frozenset({400, 410, 422})
 """Refusals of a watch that say its version is no good: compacted, or never a version of this server."""
 
@@ -46,6 +49,10 @@ class Reflector:
         self._store = store
         self._version = ""
         """Where the watch goes on; "" when a list must come first."""
+        self._reached = 0
+        """Highest version seen, as a number; servers count all writes with one counter."""
+        self._behind_since: float | None = None
+        """trio time since which only lists older than that have come."""
         self._failures = 0
         """In a row."""
         self._problem = ""
@@ -56,8 +63,9 @@ class Reflector:
             try:
                 if not self._version:
                     items, version = await list_all(self._view, self._caller.once)
+                    self._require_recent(version)
                     self._store.replace(items)
-                    self._version = version
+                    self._go_on_from(version)
                 if await self._watch():
                     continue
                 asked = 0.0
@@ -106,7 +114,22 @@ class Reflector:
             self._store.remove(event.seen.key)
         elif event.seen is not None:
             self._store.put(event.seen)
-        self._version = event.version or self._version
+        self._go_on_from(event.version)
+
+    def _go_on_from(self, version: str) -> None:
+        self._version = version or self._version
+        self._reached = max(self._reached, _number(version))
+
+    def _require_recent(self, version: str) -> None:
+        """Refuse a list from before what was seen already; raises ApiError."""
+        now = trio.current_time()
+        if _number(version) >= self._reached or not version.isdecimal():
+            self._behind_since = None
+        elif self._behind_since is None or now - self._behind_since < OLD_LIST_SECONDS:
+            self._behind_since = now if self._behind_since is None else self._behind_since
+            raise ApiError(f"list {self._view}: found version {version!r}, expected {self._reached} or later")
+        else:
+            self._behind_since, self._reached = None, 0
 
     def _failed(self, error: ApiError) -> None:
         if error.status in LIST_AGAIN_STATUSES or error.api_reason == TOO_LARGE:
@@ -125,3 +148,7 @@ class Reflector:
         longest: float = min(FIRST_DELAY_SECONDS * 2**self._failures, LONGEST_DELAY_SECONDS)
         self._failures = min(self._failures + 1, 16)
         return longest * random.uniform(0.5, 1)
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() else 0

@@ -379,3 +379,36 @@ async def test_stores_asked_for_while_serving_are_filled(server, kube, nursery):
     with trio.fail_after(5):
         await store.wait_synced()
     assert kube.store(PODS, **asked) is store
+
+
+async def test_a_list_from_before_is_not_taken(server, kube, nursery, eventually):
+    """A server that lags behind makes nothing seem gone: the store waits for a list of its own time or later."""
+    store, announced = follow(kube)
+    server.plan(
+        listing(10, device_class("a", 9)),
+        watching(10, ("ADDED", device_class("b", 12)), end="close"),
+        refusing(410, "Expired"),
+        listing(7),
+        listing(12, device_class("a", 9), device_class("b", 12)),
+        watching(12),
+    )
+    await nursery.start(kube.serve)
+    await eventually(lambda: len(server.seen) == 6)
+    assert announced == ["a", "b"]
+    assert [item.name for item in store.list()] == ["a", "b"]
+
+
+async def test_a_history_that_was_set_back_is_taken_in_the_end(server, kube, nursery, eventually, monkeypatch):
+    """After a restored backup all lists are older, and the store follows them after a while."""
+    monkeypatch.setattr("multinic_core.kube.reflector.OLD_LIST_SECONDS", 0.0)
+    store, _ = follow(kube)
+    server.plan(
+        listing(10, device_class("a", 9)),
+        refusing(410, "Expired"),
+        listing(7, device_class("old", 6)),
+        listing(7, device_class("old", 6)),
+        watching(7),
+    )
+    await nursery.start(kube.serve)
+    await eventually(lambda: len(server.seen) == 5)
+    assert [item.name for item in store.list()] == ["old"]
