@@ -47,6 +47,10 @@ class HeldIndexes:
         """How many indexes are held."""
         return sum(end - start + 1 for start, end in self)
 
+    def highest(self) -> int:
+        """The highest index that is held; -1 when none is."""
+        return self._ends.peekitem(-1)[1] if self._ends else -1
+
     def next_free(self, index: int) -> int:
         """The smallest index at or above this one that is not held."""
         around = self._around(index)

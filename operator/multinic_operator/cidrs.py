@@ -171,6 +171,7 @@ class Blocks:
             if node not in fleet.members and node not in fleet.departed:
                 # A Node without HostInterface: it is to find this index when its daemon is back.
                 fleet.leave(Departure(node=node, host_index=index, left=timestamp(world.now())))
+                fleet.on_leave()
         plan = from_list(fleet, spec, rows, keep=self.recalled)
         for node, claims in plan.items():
             fleet.decide(node, fleet.members[node].index, with_claims(fleet.members[node], name, claims))

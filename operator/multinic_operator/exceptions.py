@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from multinic_core.model import CIDRSpec, IndexClaim
-from multinic_core.pools import free_in_all
+from multinic_core.pools import HeldIndexes, free_in_all
 from multinic_core.rows import Rows, nic_network
 from multinic_operator.fleet import Fleet, Member
 from multinic_operator.indexes import recycle_index
@@ -116,7 +116,7 @@ def settle(fleet: Fleet, rows: Rows, member: Member, before: Rows | None = None,
                 None,
             )
             if index is None:
-                index, other = _fresh(fleet, rows, net, member.name)
+                index, other = _fresh(fleet, rows, net, member.name, [i for i in taken if i is not None])
                 settled.bars |= {other} - {""}
             if index is None:
                 settled.left.append(nic)
@@ -150,14 +150,19 @@ def _usable(fleet: Fleet, rows: Rows, net: str, index: int, name: str) -> bool:
     return free and rows.serves(net, index) and not fleet.claim_holders(rows.network, net, index) - {name}
 
 
-def _fresh(fleet: Fleet, rows: Rows, net: str, name: str) -> tuple[int | None, str]:
-    """An index that this node may claim there, and the node to bar for it or ""."""
-    excluded = [place.excluded for place in rows.places.values()]
+def _fresh(fleet: Fleet, rows: Rows, net: str, name: str, taken: Iterable[int]) -> tuple[int | None, str]:
+    """An index that this node may claim there, and the node to bar for it or "".
+
+    Args:
+        taken: what this node is about to claim there already.
+    """
+    mine = HeldIndexes([(index, index) for index in taken])
+    excluded = [mine, *(place.excluded for place in rows.places.values())]
     for start in (fleet.above(), 0):
         if (index := free_in_all([fleet.held, *excluded], start, rows.limit)) is not None:
             return index, ""
     for index in range(min(rows.limit, fleet.above())):
-        if not rows.serves(net, index) or fleet.claim_holders(rows.network, net, index):
+        if index in mine or not rows.serves(net, index) or fleet.claim_holders(rows.network, net, index):
             continue
         owner = fleet.by_index.get(index)
         if owner is not None and owner != name and not fleet.barred(owner, rows.network):
@@ -165,7 +170,7 @@ def _fresh(fleet: Fleet, rows: Rows, net: str, name: str) -> tuple[int | None, s
                 return index, owner
         elif owner is not None or index not in fleet.held:
             return index, ""
-    return recycle_index(fleet, lambda index: rows.serves(net, index)), ""
+    return recycle_index(fleet, lambda index: index not in mine and rows.serves(net, index)), ""
 
 
 def from_list(fleet: Fleet, spec: CIDRSpec, rows: Rows, *, keep: bool = False) -> dict[str, list[IndexClaim]]:

@@ -73,7 +73,7 @@ class Fleet:
     pools: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Node to the names of its IPPools."""
     on_leave: Callable[[], None] = lambda: None
-    """Called when there is a node more to remember."""
+    """To be called by who has a node leave that no record speaks of yet."""
     with_nics: int = 0
     """Nodes whose HostInterface names a NIC."""
     _uses: Counter[int] = field(default_factory=Counter)
@@ -120,7 +120,6 @@ class Fleet:
         self.forget(departure.node)
         self.departed[departure.node] = departure
         self._use(departure.indexes, 1)
-        self.on_leave()
 
     def forget(self, node: str) -> None:
         """Free what a node that left held."""
@@ -142,8 +141,7 @@ class Fleet:
 
     def above(self) -> int:
         """One more than the highest index that anybody holds."""
-        ends = [end for _, end in self.held]
-        return ends[-1] + 1 if ends else 0
+        return self.held.highest() + 1
 
     def present(self) -> list[str]:
         """NIC networks that some NIC has, in no order."""

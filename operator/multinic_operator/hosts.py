@@ -14,6 +14,7 @@ import trio
 
 from multinic_core.errors import ApiError
 from multinic_core.model import HOST_INTERFACES, IPPOOLS, NODES, IndexClaim
+from multinic_core.pools import HeldIndexes
 from multinic_core.rows import Rows
 from multinic_operator.departed import Departure, decode_departed, encode_departed, read_departed, write_departed
 from multinic_operator.exceptions import concerns, settle, with_claims
@@ -135,14 +136,18 @@ class Hosts:
             for cidr in cidrs
             if any(entry.net_address in member.nets for entry in cidr.spec.cidr)
         ]
-        return fleet.decide(member.name, choose_index(fleet, limits), member.claims)
+        return fleet.decide(member.name, choose_index(fleet, limits, self._listed_anywhere()), member.claims)
+
+    def _listed_anywhere(self) -> HeldIndexes:
+        indexes = {row.host_index for c in self._world.cidrs.list() for entry in c.spec.cidr for row in entry.hosts}
+        return HeldIndexes([(index, index) for index in indexes])
 
     def _from_pools(self, member: Member, claims: list[IndexClaim]) -> Member:
         """The index that most of the pools with addresses name, and claims for the others."""
         fleet = self._world.fleet
         free = [c for c in claims if c.host_index is not None and c.host_index not in fleet.held]
         indexes = [claim.host_index for claim in free if claim.host_index is not None]
-        index = max(sorted(indexes), key=indexes.count) if indexes else choose_index(fleet, ())
+        index = max(sorted(indexes), key=indexes.count) if indexes else choose_index(fleet, (), self._listed_anywhere())
         deviating = [claim for claim in free if claim.host_index != index]
         return fleet.decide(member.name, index, [*member.claims, *deviating])
 
@@ -203,6 +208,7 @@ class Hosts:
         fleet = self._world.fleet
         if member.index is not None and member.name not in fleet.departed:
             fleet.leave(self._departure(member))
+            self._departing()
 
     def _departure(self, member: Member) -> Departure:
         claims = list(member.claims)

@@ -1,8 +1,8 @@
 """Which index a node gets in the whole cluster. Decided once, when the operator first sees its HostInterface.
 
 A node that comes back gets what it had; one that stands in lists of CIDRs, or whose pools hold addresses, gets the
-index it has there; any other gets one more than the highest that is held or remembered, then a gap, then that of the node
-that left longest ago. The only side effect is on the :class:`Fleet` that is handed in.
+index it has there; any other gets one more than the highest that is held, then a gap, then that of the node that left
+longest ago. The only side effect is on the :class:`Fleet` that is handed in.
 """
 
 from __future__ import annotations
@@ -12,33 +12,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_network
 
 from multinic_core.model import CIDR, IndexClaim, IPPool
+from multinic_core.pools import HeldIndexes, free_in_all
 from multinic_core.rows import Rows
 from multinic_operator.fleet import Fleet
 from multinic_operator.recall import index_within
 
 
-def free_index(fleet: Fleet, limit: int) -> int | None:
-    """An index below this limit that nobody holds: above all that are held, else the lowest gap."""
-    for index in (fleet.above(), fleet.held.next_free(0)):
-        if index < limit:
-            return index
-    return None
-
-
-def choose_index(fleet: Fleet, limits: Iterable[int]) -> int:
+def choose_index(fleet: Fleet, limits: Iterable[int], listed: HeldIndexes) -> int:
     """The index for a node that nothing is remembered of; forgets a node that left when that is the only way.
 
     Args:
         limits: how many host blocks each network has that the node is in. The smallest that has room decides; a node
             for which none has gets an index beyond, and claims where it needs a block.
+        listed: indexes in lists, of second NICs for one; given only when no other is left.
     """
+    above = max(fleet.above(), listed.highest() + 1)
     ordered = sorted(set(limits))
     for limit in ordered:
-        if (index := free_index(fleet, limit)) is not None:
-            return index
+        for start, sets in ((above, []), (0, [fleet.held, listed]), (0, [fleet.held])):
+            if (index := free_in_all(sets, start, limit)) is not None:
+                return index
     if ordered and (recycled := recycle_index(fleet, lambda index: index < ordered[-1])) is not None:
         return recycled
-    return fleet.above()
+    return above
 
 
 def recycle_index(fleet: Fleet, usable: Callable[[int], bool]) -> int | None:
