@@ -70,14 +70,14 @@ class Stock:
     """(inode of the namespace, ifname) of links that are accounted for."""
 
     def claim(self, allocations: Iterable[Allocation]) -> tuple[Allocation, ...]:
-        """Those that nobody has yet; from now on they are taken."""
-        fresh = tuple(
-            each
+        """Those that nobody has yet, each once; from now on they are taken."""
+        fresh = {
+            (each.pool, each.index): each
             for each in allocations
             if (each.pool, each.index) not in self.held and not self.is_held(each.pool, each.index)
-        )
-        self.held |= {(each.pool, each.index) for each in fresh}
-        return fresh
+        }
+        self.held |= fresh.keys()
+        return tuple(fresh.values())
 
 
 def read_blocks(pools: Iterable[IPPool]) -> tuple[list[Block], list[str]]:
@@ -172,16 +172,24 @@ def _entries(stock: Stock, blocks: Sequence[Block]) -> Iterator[tuple[Block, str
                 yield block, mirror.boot_id, entry, block.allocation(address)
 
 
+_Shown = list[tuple[Sandbox, SandboxLink]]
+"""Links in which the kernel shows an attachment."""
+
+
 def _take_own(
     stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox], boot_id: str, *, shown: bool = False
 ) -> None:
-    """What this generation wrote in this boot, one row per attachment; ``shown``: only where the kernel shows it."""
+    """What this generation wrote in this boot, one row per attachment; ``shown``: only where the kernel shows it.
+
+    The pools are not written in the same instant, so of an attachment some may not tell yet; its links do.
+    """
     found: dict[AttachmentKey, tuple[Holder, PodReference, list[Allocation]]] = {}
     for _, boot, entry, allocation in _entries(stock, blocks):
         if boot != boot_id or entry.holder is None:
             continue
         pod = PodReference(entry.held.namespace, entry.held.pod, entry.holder.uid)
         found.setdefault(entry.holder.key, (entry.holder, pod, []))[2].append(allocation)
+    rows: list[tuple[AttachmentKey, Holder, PodReference, tuple[Allocation, ...], _Shown]] = []
     for key, (holder, pod, allocations) in found.items():
         links = [
             (sandbox, link)
@@ -191,10 +199,12 @@ def _take_own(
         ]
         if shown and not links:
             continue  # the mirror is a little late
-        mine = stock.claim(allocations)
+        rows.append((key, holder, pod, stock.claim(allocations), links))
+    for key, holder, pod, mine, links in rows:
         if mine and len({sandbox.inode for sandbox, _ in links}) == 1:
             sandbox = links[0][0]
             own = tuple(link for link in sandbox.links if link.on_node and link.group == holder.group)
+            mine += stock.claim(each for link in own for each in _held_by(blocks, link))
             stock.seen |= {(sandbox.inode, link.ifname) for link in own}
             state = _state(key, pod)
             if not key.container_id.startswith(NAMELESS):
@@ -238,13 +248,12 @@ def _take_foreign(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[San
 
 
 def _take_unknown(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[Sandbox]) -> None:
-    """Links of ours, and addresses of our pools, that no entry accounts for."""
+    """Links of ours, and addresses of our pools, that no entry accounts for; also on links that one accounts for."""
     for sandbox in sandboxes:
         rest: dict[tuple[int, str], list[SandboxLink]] = {}
         for link in sandbox.links:
-            if (sandbox.inode, link.ifname) in stock.seen:
-                continue
             ours = link.on_node and GROUP_BASE <= link.group < GROUP_BASE + GROUP_COUNT
+            ours = ours and (sandbox.inode, link.ifname) not in stock.seen
             if ours or any(True for _ in _held_by(blocks, link)):
                 rest.setdefault((link.group if ours else 0, stem(link.ifname)), []).append(link)
         for (group, ifname), links in rest.items():

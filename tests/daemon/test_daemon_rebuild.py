@@ -12,7 +12,7 @@ import pytest
 from multinic_daemon.journal import GROUP_BASE, Journal, JournalError
 from multinic_daemon.kernel import Sandbox, SandboxLink
 from multinic_daemon.mirrorkeeper import MirrorKeeper
-from multinic_daemon.rebuild import observed_plan, take_stock
+from multinic_daemon.rebuild import observed_plan, take_missing, take_stock
 from multinic_daemon.testing import Rig, addresses, make_link
 from multinic_daemon.testing.rig import NODE
 
@@ -23,11 +23,11 @@ from multinic_core.plan import CreateLink
 POOL = "net-a-192.168.0.0-24"
 
 
-async def mirror(rig: Rig) -> None:
-    """Let the mirror follow."""
+async def mirror(rig: Rig, *pools: str) -> None:
+    """Let the mirror follow, in these pools or in all."""
     keeper = MirrorKeeper(rig.kubernetes, NODE, rig.pools, rig.journal, rig.engine.gate, rig.adoption.take_pool)
-    for pool in rig.kubernetes.store(IPPOOLS).list():
-        await keeper._write(pool.name)
+    for name in pools or [pool.name for pool in rig.kubernetes.store(IPPOOLS).list()]:
+        await keeper._write(name)
 
 
 def states(rig: Rig) -> dict[str, str]:
@@ -95,6 +95,41 @@ def test_settings_are_recorded_where_they_are_as_add_gives_them() -> None:
         ("net1-1", "arp_announce", "2"),
     ]
     assert observed_plan([whole], ()).sysctls == ()
+
+
+async def test_addresses_of_pools_that_the_mirror_had_not_reached_are_held_too(rig: Rig) -> None:
+    """Lost between the writes of two pools: the links tell the other addresses of the same attachment."""
+    result = await rig.call("ADD")
+    await mirror(rig, POOL)
+    rig.lose_journal()
+    (row,) = rig.journal.of_network("multi-nic", "net-a")
+    assert (row.key.container_id, row.state) == ("c1", "ready")
+    assert sorted(str(each.address) for each in rig.journal.allocations(row)) == sorted(addresses(result))
+    assert not set(addresses(await rig.call("ADD", "c2"))) & set(addresses(result))
+    await rig.call("DEL")
+    assert set(rig.held().values()) == {1}
+
+
+def test_address_that_somebody_put_on_a_link_of_ours_is_held(rig: Rig) -> None:
+    """The kernel shows it in a pool that nobody wrote it into."""
+    pools = rig.kubernetes.store(IPPOOLS).list()
+    both = link("net1-0", "192.168.0.5/18", "192.168.0.6/18", group=GROUP_BASE + 1)
+    rows = take_missing(pools, [Sandbox("/n", (1, 1), (both,))], "b", lambda _, index: index == 5, {both.group}).rows
+    assert [(row.state, row.group, [each.index for each in row.new.allocations]) for row in rows] == [
+        ("unknown", None, [6])
+    ]
+
+
+async def test_entry_that_stands_twice_in_the_mirror_is_held_once(rig: Rig) -> None:
+    """As an old entry beside a new one of the same address: the node serves, and gives the address to nobody else."""
+    await rig.call("ADD")
+    await mirror(rig)
+    entries = rig.kubernetes.raw(IPPOOLS, POOL)["spec"]["allocations"]
+    await rig.kubernetes.patch(IPPOOLS, POOL, {"spec": {"allocations": [*entries, {**entries[0], "pod": "other"}]}})
+    rig.lose_journal()
+    assert rig.engine.gate.is_open
+    assert states(rig) == {"c1": "ready"}
+    assert set(rig.held().values()) == {1}
 
 
 async def test_unknown_attachment_is_checked_as_it_was_found(rig: Rig) -> None:
