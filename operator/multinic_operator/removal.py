@@ -92,12 +92,12 @@ class Removal:
         since = self._since.setdefault(uid, trio.current_time())
         if first:
             await self._withdraw(name)
-        if held := in_use(self._world.pools.list(), name):
+        if held := self._held(self._world.pools.list(), name):
             return await self._wait(network, held)
         if self._world.cidrs.get(name) is not None and (left := since + MIRROR_SECONDS - trio.current_time()) > 0:
             return left
         # Asked of the API, as the stores may not show yet what daemons and the last reconcile wrote.
-        if held := in_use(await kube.list(IPPOOLS), name):
+        if held := self._held(await kube.list(IPPOOLS), name):
             return await self._wait(network, held)
         await self._withdraw(name)
         pools = await remove_blocks(self._world, name)
@@ -110,6 +110,11 @@ class Removal:
             logger.info("network removed", extra={"network": name, "pools": pools})
         self._since.pop(uid, None)
         return None
+
+    def _held(self, pools: Iterable[IPPool], name: str) -> Counter[str]:
+        """What is in use on nodes that exist; what pods of a node that is gone held is free."""
+        found = in_use(pools, name)
+        return Counter({node: count for node, count in found.items() if self._world.knows_node(node)})
 
     async def _withdraw(self, name: str) -> None:
         listed = await self._world.kube.list(ATTACHMENT_DEFINITIONS, label_selector=f"{GENERATED_LABEL}=true")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from multinic_core.errors import ApiError
-from multinic_core.model import ATTACHMENT_DEFINITIONS, CIDRS, EVENTS, IPPOOLS, NAMESPACES, NETWORKS
+from multinic_core.model import ATTACHMENT_DEFINITIONS, CIDRS, EVENTS, IPPOOLS, NAMESPACES, NETWORKS, NODES
 
 
 def two_nodes(cluster: Any) -> None:
@@ -400,6 +400,21 @@ async def test_a_deletion_that_waits_survives_the_operator(cluster: Any, autojum
     await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": []}})
     await cluster.settle()
     assert await cluster.kube.list(NETWORKS) == []
+
+
+async def test_a_deletion_does_not_wait_for_a_node_that_is_gone(cluster: Any, autojump_clock: Any) -> None:
+    """What its pods held is free, as the node and the pods cannot come back with it."""
+    two_nodes(cluster)
+    cluster.network()
+    await cluster.settle()
+    await cluster.kube.patch(IPPOOLS, "net-192.168.0.0-24", {"spec": {"allocations": HELD}})
+    async with cluster.running():
+        await cluster.kube.delete(NETWORKS, "net")
+        await cluster.quiet()
+        assert "node-1 (1)" in (await cluster.status()).message
+        await cluster.kube.delete(NODES, "node-1")
+        await cluster.quiet()
+    assert (await cluster.kube.list(NETWORKS), cluster.pools()) == ([], {})
 
 
 async def test_a_plugin_edit_is_refused_while_addresses_are_in_use(cluster: Any, autojump_clock: Any) -> None:
