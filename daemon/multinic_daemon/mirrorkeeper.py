@@ -135,11 +135,13 @@ class MirrorKeeper:
             try:
                 made = await self._say(pool)
             except ApiError as error:
-                if error.status == 404 and (pool is shown or self._store.derived(name) is None):
-                    return False  # the watch is late: its news brings us back
-                if error.status not in (404, 409) or attempt == ATTEMPTS:
+                if error.status == 404:
+                    self._written.pop(name, None)
+                    if pool is shown or self._store.derived(name) is None:
+                        return False  # the watch is late: its news brings us back
+                if error.status != 409 or attempt == ATTEMPTS:
                     raise
-                pool = await self._afresh(name, gone=error.status == 404)
+                pool = await self._afresh(name)
                 continue
             if made is None:
                 return attempt > 1
@@ -172,16 +174,12 @@ class MirrorKeeper:
         crashpoints.reached("mirror.differs")
         return await self._kubernetes.patch(IPPOOLS, name, with_derived(patch, derived) if derived else patch)
 
-    async def _afresh(self, name: str, *, gone: bool) -> IPPool:
-        """The pool as the API has it now; one that has no object any more as it follows by arithmetic.
+    async def _afresh(self, name: str) -> IPPool:
+        """The pool as the API has it now.
 
         Raises:
             ApiError: it cannot be read, or it is another node's.
         """
-        self._written.pop(name, None)
-        derived = self._store.derived(name)
-        if gone and derived is not None:
-            return derived
         pool = await self._kubernetes.get(IPPOOLS, name)
         if pool.spec.host_name != self._node:
             await self._require_departed(pool)

@@ -5,7 +5,7 @@ the first such CIDR is seen; the list that the watch begins with is therefore no
 costs what it causes and no more, and a long list is taken in a few nodes at a time, because pods are served meanwhile.
 
 What cannot be known says nothing: until the first complete lists, while an object does not fit its schema, and as long
-as this node's own HostInterface has never been seen, a network's routes are to stay as they are.
+as this node's own HostInterface is not there, a network's routes are to stay as they are.
 """
 
 from __future__ import annotations
@@ -75,8 +75,6 @@ class Wishes:
         """None: no CIDR has needed them yet."""
         self._present: set[str] = set()
         """Nodes whose HostInterfaces are there."""
-        self._own: HostInterface | None = None
-        """As last seen: what NICs this node has does not depend on the object being there."""
         self._networks: dict[str, _Network] = {}
         self._unknown: dict[str, str] = {}
         self._new_cidrs: dict[str, None] = {}
@@ -179,13 +177,13 @@ class Wishes:
         if self._hosts is None:
             self._hosts = self._kubernetes.store(HOST_INTERFACES)
             self._hosts.subscribe(self._host_changed)
-        self._own = self._hosts.get(self._node) or self._own
-        if self._own is None or not self._hosts.synced:
-            self._unknown[cidr.name] = ""
+        own = self._hosts.get(self._node)
+        if own is None or not self._hosts.synced:
+            self._unknown[cidr.name] = ""  # that the object is away says nothing about the NICs
             return
         there = self._networks.get(cidr.name)
         try:
-            compact = CompactRoutes(cidr, self._own)
+            compact = CompactRoutes(cidr, own)
         except ValueError as error:
             self._unknown[cidr.name] = f"CIDR cannot be read: {error}"
             return
@@ -213,7 +211,6 @@ class Wishes:
         if host is not None:
             self._present.add(name)
         if name == self._node:
-            self._own = host or self._own
             compact = (each for each, network in self._networks.items() if network.compact)
             self._new_cidrs |= dict.fromkeys((*compact, *self._unknown))
             return
