@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from functools import lru_cache
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,10 @@ NODE_MARK = "node"
 def boot_id() -> str:
     """The kernel's id of this boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+_read_address = lru_cache(maxsize=4096)(ip_interface)
+"""Kept, as the mirror reads the same addresses at each of its writes."""
 
 
 def _index(value: int) -> bytes:
@@ -195,7 +200,7 @@ class Journal:
             (pool,),
         )
         return [
-            (Allocation(pool, row[0], int.from_bytes(row[1], "big"), ip_interface(row[2])), from_row(row[3:]))
+            (Allocation(pool, row[0], int.from_bytes(row[1], "big"), _read_address(row[2])), from_row(row[3:]))
             for row in rows
         ]
 
@@ -211,7 +216,7 @@ class Journal:
         """The addresses of a record, sorted by pool."""
         rows = self._execute("SELECT pool, parent, pool_index, address FROM address WHERE attachment = ?", (record.id,))
         return tuple(
-            Allocation(pool, parent, int.from_bytes(index, "big"), ip_interface(address))
+            Allocation(pool, parent, int.from_bytes(index, "big"), _read_address(address))
             for pool, parent, index, address in rows
         )
 

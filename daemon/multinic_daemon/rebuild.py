@@ -159,10 +159,13 @@ def _address(block: Block, held: PoolAllocation) -> IPAddress | None:
     return address if address in block.network else None
 
 
-def _entries(stock: Stock, blocks: Sequence[Block]) -> Iterator[tuple[Block, str, Entry, Allocation]]:
+def _entries(
+    stock: Stock, blocks: Sequence[Block], wanted: Callable[[Entry], bool]
+) -> Iterator[tuple[Block, str, Entry, Allocation]]:
     for block in blocks:
         mirror = read_mirror(block.pool)
-        for entry in mirror.entries:
+        # first: addresses are slow to read, and each write of a pool brings all its entries
+        for entry in filter(wanted, mirror.entries):
             address = _address(block, entry.held)
             if address is None:
                 problem = f"IPPool {block.pool.name!r}: entry {entry.held.address!r} is not in {block.network}"
@@ -184,7 +187,7 @@ def _take_own(
     The pools are not written in the same instant, so of an attachment some may not tell yet; its links do.
     """
     found: dict[AttachmentKey, tuple[Holder, PodReference, list[Allocation]]] = {}
-    for _, boot, entry, allocation in _entries(stock, blocks):
+    for _, boot, entry, allocation in _entries(stock, blocks, lambda entry: entry.holder is not None):
         if boot != boot_id or entry.holder is None:
             continue
         pod = PodReference(entry.held.namespace, entry.held.pod, entry.holder.uid)
@@ -229,9 +232,7 @@ def _take_foreign(stock: Stock, blocks: Sequence[Block], sandboxes: Sequence[San
     """What another generation wrote, which knew the pod's name and no more: one row per pod and network, and a further
     one for each further address that the pod has in the same pool."""
     found: dict[tuple[str, PodReference, int], list[Allocation]] = {}
-    for block, _, entry, allocation in _entries(stock, blocks):
-        if entry.holder is not None:
-            continue
+    for block, _, entry, allocation in _entries(stock, blocks, lambda entry: entry.holder is None):
         pod = PodReference(entry.held.namespace, entry.held.pod)
         for mine in stock.claim([allocation]):
             ordinal = 0

@@ -28,7 +28,9 @@ _NETLINK_GET_STRICT_CHK = 12
 _PIECE = 100
 """Requests in one sendmsg: each refusal takes under 1 KiB of the 208 KiB that a receive buffer has at least."""
 _DATAGRAM = 1 << 16
-"""Bytes read at once; the kernel sends at most 32 KiB of a dump in one datagram."""
+"""Bytes read at once of a dump; the kernel sends at most 32 KiB of one in one datagram."""
+_ANSWER = 1 << 12
+"""Bytes read at once of answers to requests, each a datagram of its own under 1 KiB."""
 _DUMP_ATTEMPTS = 20
 """A dump is begun again so often when objects change under it."""
 
@@ -146,7 +148,7 @@ class Conversation:
         first = self._send(requests)
         answers: list[Refusal | None] = [None] * len(requests)
         last = len(requests) - 1
-        for message in self._receive():
+        for message in self._receive(_ANSWER):
             position = message.sequence - first
             if message.type == wire.NLMSG_ERROR and 0 <= position <= last:
                 answers[position] = _refusal(message)
@@ -189,11 +191,11 @@ class Conversation:
             raise KernelError("netlink: request not taken", error.errno or 0) from error
         return first
 
-    def _receive(self) -> Iterable[wire.Message]:
+    def _receive(self, size: int = _DATAGRAM) -> Iterable[wire.Message]:
         """Messages as they come; the caller stops asking when it has all."""
         while True:
             try:
-                data = self._socket.recv(_DATAGRAM)
+                data = self._socket.recv(size)
             except BlockingIOError as error:
                 text = f"netlink: no answer within {self._timeout_seconds:g} s"
                 raise KernelError(text, errno.ETIMEDOUT) from error
