@@ -24,7 +24,7 @@ LIMIT_SECONDS = 120
 SETUP = """
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
+test -e /sys/fs/cgroup/cgroup.controllers || mount -t cgroup2 cgroup2 /sys/fs/cgroup
 echo ready
 exec cat
 """
@@ -80,7 +80,9 @@ class Podman:
         command = ["nsenter", f"--net={ground.node}", "unshare", "--mount", "sh", "-ec", SETUP]
         self._room = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._room.stdout is not None
-        assert self._room.stdout.readline() == b"ready\n"
+        if self._room.stdout.readline() != b"ready\n":
+            self._room.communicate()
+            raise AssertionError(f"no mount namespace for podman: status {self._room.returncode}")
 
     def _wrap(self, program: str, arguments: str = "") -> None:
         """podman gives these little of its environment, and its monitor calls podman itself."""
