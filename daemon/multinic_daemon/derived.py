@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 
-from multinic_core.addressing import covers, overlaps
-from multinic_core.model import (
-    CIDR,
-    HOSTNAME_LABEL,
-    NETNAME_LABEL,
-    HostInterface,
-    IPPool,
-    IPPoolSpec,
-    ObjectMeta,
-    pool_name,
-)
+from multinic_core.addressing import covers
+from multinic_core.model import CIDR, HostInterface, IPPool
 from multinic_core.plan import IPNetwork
-from multinic_core.rows import nics_by_network, rows_of
+from multinic_core.poolobjects import pool_object
+from multinic_core.rows import nic_network, nics_by_network, rows_of
 
 
 def derive_pools(cidr: CIDR, own: HostInterface, hosts: Iterable[HostInterface]) -> dict[str, IPPool]:
@@ -31,32 +23,24 @@ def derive_pools(cidr: CIDR, own: HostInterface, hosts: Iterable[HostInterface])
     """
     excludes = [ip_interface(text).network for text in cidr.spec.config.exclude_cidrs or ()]
     # those of the network, which the CIDR goes with as its pools do
-    owners = [owner for owner in cidr.metadata.owner_references or () if owner.controller] or None
+    owners = [owner for owner in cidr.metadata.owner_references or () if owner.controller]
     rows = rows_of(cidr, own)
-    blocks = {row.pod_cidr: ip_network(row.pod_cidr) for row in rows}
-    taken = list(node_addresses(hosts, blocks.values())) if not cidr.spec.config.subnet else []
-    pools: dict[str, IPPool] = {}
-    for row in rows:
-        block, name = blocks[row.pod_cidr], pool_name(cidr.name, row.pod_cidr)
-        found = [exclude for exclude in excludes if overlaps(exclude, block)]
-        found += sorted(
-            {each for net, each in taken if net == row.entry.net_address and covers(block, each)}, key=_first
+    blocks = [ip_network(row.pod_cidr) for row in rows]
+    taken = list(node_addresses(hosts, blocks)) if not cidr.spec.config.subnet else []
+    pools = [
+        pool_object(
+            cidr.name,
+            own.name,
+            row.interface_name,
+            row.pod_cidr,
+            row.entry.vlan_cidr,
+            owners=owners,
+            excludes=excludes,
+            addresses=[address for network, address in taken if network == nic_network(row.entry.net_address)],
         )
-        pools[name] = IPPool(
-            metadata=ObjectMeta(
-                name=name, labels={HOSTNAME_LABEL: own.name, NETNAME_LABEL: cidr.name}, owner_references=owners
-            ),
-            spec=IPPoolSpec(
-                pod_cidr=row.pod_cidr,
-                vlan_cidr=row.entry.vlan_cidr,
-                net_attach_def=cidr.name,
-                host_name=own.name,
-                interface_name=row.interface_name,
-                excludes=[str(exclude) for exclude in dict.fromkeys(found)],
-                allocations=[],
-            ),
-        )
-    return pools
+        for row in rows
+    ]
+    return {pool.name: pool for pool in pools}
 
 
 def node_addresses(hosts: Iterable[HostInterface], blocks: Iterable[IPNetwork]) -> Iterator[tuple[str, IPNetwork]]:
@@ -71,10 +55,6 @@ def node_addresses(hosts: Iterable[HostInterface], blocks: Iterable[IPNetwork]) 
                     continue  # none, or written by hand and not an address
                 if any(covers(block, address) for block in blocks):
                     yield network, address
-
-
-def _first(network: IPNetwork) -> int:
-    return int(network.network_address)
 
 
 def why_none(cidr: CIDR, node: str, own: HostInterface | None) -> str:

@@ -9,20 +9,9 @@ from ipaddress import ip_network
 
 import trio
 
-from multinic_core.addressing import overlaps
 from multinic_core.errors import ApiError
-from multinic_core.model import (
-    HOSTNAME_LABEL,
-    IPPOOLS,
-    NETNAME_LABEL,
-    CIDRSpec,
-    IPPool,
-    IPPoolSpec,
-    MultiNicNetwork,
-    ObjectMeta,
-    pool_name,
-)
-from multinic_core.plan import IPNetwork
+from multinic_core.model import IPPOOLS, CIDRSpec, IPPool, MultiNicNetwork
+from multinic_core.poolobjects import pool_object
 from multinic_operator.layout import BlockRequest, HostNic
 from multinic_operator.ownership import owner_reference, with_owner
 from multinic_operator.world import World
@@ -32,40 +21,28 @@ logger = logging.getLogger(__name__)
 WRITES_AT_ONCE = 8
 
 
-def pool_excludes(request: BlockRequest, pod_block: IPNetwork, nics: Iterable[HostNic]) -> list[str]:
-    """What the pool of this block must not give: the user's excludes, and NIC addresses where NIC networks are cut."""
-    found = [exclude for exclude in request.excludes if overlaps(exclude, pod_block)]
-    if request.subnet is None:
-        addresses = {ip_network(nic.address) for nic in nics if nic.address}
-        inside = [address for address in addresses if overlaps(address, pod_block)]
-        found += sorted(inside, key=lambda address: int(address.network_address))
-    return [str(exclude) for exclude in dict.fromkeys(found)]
-
-
 def desired_pools(
     network: MultiNicNetwork, request: BlockRequest, cidr: CIDRSpec, nics: Iterable[HostNic]
 ) -> dict[str, IPPool]:
     """Name to pool, for every row of the CIDR; without allocations."""
     owner = owner_reference(network)
-    nics = tuple(nics)
+    # where NIC networks themselves are cut, addresses of NICs lie in the blocks
+    held = [(nic.net_address, ip_network(nic.address)) for nic in nics if nic.address and request.subnet is None]
     pools: dict[str, IPPool] = {}
     for entry in cidr.cidr:
-        near = [nic for nic in nics if nic.net_address == entry.net_address]
+        near = [address for net_address, address in held if net_address == entry.net_address]
         for row in entry.hosts:
-            name = row.ippool or pool_name(network.name, row.pod_cidr)
-            labels = {HOSTNAME_LABEL: row.host_name, NETNAME_LABEL: network.name}
-            pools[name] = IPPool(
-                metadata=ObjectMeta(name=name, labels=labels, owner_references=[owner]),
-                spec=IPPoolSpec(
-                    pod_cidr=row.pod_cidr,
-                    vlan_cidr=entry.vlan_cidr,
-                    net_attach_def=network.name,
-                    host_name=row.host_name,
-                    interface_name=row.interface_name,
-                    excludes=pool_excludes(request, ip_network(row.pod_cidr), near),
-                    allocations=[],
-                ),
+            pool = pool_object(
+                network.name,
+                row.host_name,
+                row.interface_name,
+                row.pod_cidr,
+                entry.vlan_cidr,
+                owners=[owner],
+                excludes=request.excludes,
+                addresses=near,
             )
+            pools[pool.name] = pool
     return pools
 
 
