@@ -75,7 +75,7 @@ async def run_daemon(settings: Settings) -> None:
     if refused:
         log.error("journal refused, what is held is found elsewhere", extra={"node": settings.node, "cause": refused})
     try:
-        kubernetes = connect(settings.kubeconfig)
+        kubernetes = connect(settings.kubeconfig, agent="multinic-daemon")
         reporter, discovery = Reporter(), Discovery(settings.node)
         pools = NodePools(kubernetes, settings.node)
         cluster = Cluster(kubernetes, settings.node, pools)

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 
 import trio
 
-from multinic_core.errors import ApiError, MultinicError
+from multinic_core.errors import ApiError
 from multinic_core.model import LEASES, NAMESPACES, Lease, Namespace, ObjectMeta
 from multinic_core.ports import Kubernetes
 from multinic_operator.world import utc_now
@@ -36,10 +36,13 @@ DRAIN_SECONDS = 2.0
 """How long a leader that ends waits for the answers to what it has sent, before it hands over."""
 
 
-class NotLeadingError(MultinicError):
-    """A write was refused because this process does not lead, or not any more."""
+class NotLeadingError(ApiError):
+    """A write was refused because this process does not lead, or not any more; trying again at once is no use."""
 
     reason = "NotLeading"
+
+    def __init__(self) -> None:
+        super().__init__("this operator does not lead: nothing is written", status=423, api_reason="NotLeading")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Fence:
         """
         with self._lock:
             if self.seconds_left <= 0:
-                raise NotLeadingError("this operator does not lead (any more): nothing is written")
+                raise NotLeadingError
             self.in_flight += 1
         try:
             yield

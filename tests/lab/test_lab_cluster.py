@@ -6,15 +6,24 @@ from pathlib import Path
 
 import pytest
 import trio
+import yaml
+from multinic_lab.apiserver import RequestLog, Rights
 from multinic_lab.cluster.cluster import open_cluster
 from multinic_lab.cluster.demo import Story, play
 from multinic_lab.cluster.scenario import Scenario
 from rich.console import Console
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 SMALL = Scenario(nodes=2, nics=3, pods_per_node=2, network=EXAMPLES / "network.yaml")
 CHAPTERS_DISTURBED = (2, 3, 5)
 """While the network is applied, while pods are attached, and while everything is removed."""
+
+
+def deployed():
+    """Every object of deploy/ with the rights of a service account."""
+    objects = [body for file in DEPLOY.glob("*.yaml") for body in yaml.safe_load_all(file.read_text())]
+    return [body for body in objects if body["apiVersion"].startswith("rbac.")]
 
 
 class Disturbed(Story):
@@ -38,7 +47,9 @@ async def test_an_error_in_the_middle_is_not_lost(tmp_path):
 
 
 async def test_kill_9_in_the_middle_changes_nothing(tmp_path):
-    """Operator and a daemon are killed while they work and start again: every line of the story is still right."""
+    """Operator and a daemon are killed while they work and start again: every line of the story is still right, and
+    neither asked for anything beyond what deploy/ allows it."""
+    log = RequestLog()
     story = Disturbed(tmp_path)
     kills = []
 
@@ -52,7 +63,8 @@ async def test_kill_9_in_the_middle_changes_nothing(tmp_path):
             kills.append((chapter, node))
 
     story.chapter("A cluster comes up")
-    async with open_cluster(SMALL, folder=tmp_path / "lab") as cluster, trio.open_nursery() as nursery:
+    opening = open_cluster(SMALL, folder=tmp_path / "lab", requests=log)
+    async with opening as cluster, trio.open_nursery() as nursery:
         nursery.start_soon(disturb, cluster)
         await play(story, cluster)
         assert cluster.operator.starts == 1 + len(kills)
@@ -60,3 +72,8 @@ async def test_kill_9_in_the_middle_changes_nothing(tmp_path):
     story.file.close()
     assert len(kills) == len(CHAPTERS_DISTURBED)
     assert story.faults == [], (tmp_path / "story.txt").read_text()
+    for account in ("multinic-operator", "multinic-daemon"):
+        entries = [entry for entry in log.entries if entry.agent == account]
+        rights = Rights.of(account, deployed())
+        assert {(e.verb, e.resource) for e in entries if not rights.allow(e)} == set()
+        assert {"get", "list", "watch", "create", "patch"} <= {entry.verb for entry in entries}

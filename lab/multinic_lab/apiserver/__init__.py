@@ -6,13 +6,14 @@ multinic: kinds beyond the built-in ones come as CustomResourceDefinitions, as o
 How a request runs: ``http`` reads it, ``api`` finds verb and kind (``scheme``), ``rest`` carries it out on the
 ``store`` (``schema``, ``strategy``, ``metadata``, ``apply`` and ``patch`` decide what an object becomes),
 ``controllers`` do what the write set off, and ``table``, ``listing`` and ``watch`` shape what is read. ``faults`` lets
-a test break any of it, ``requestlog`` tells it who asked for what.
+a test break any of it, ``requestlog`` tells it who asked for what, ``rights`` whether they may.
 """
 
 from .api import Api, LogProvider
 from .errors import ApiError
 from .faults import Fault, Faults
 from .requestlog import Entry, RequestLog
+from .rights import Rights
 from .server import ApiServer, serve_api, write_kubeconfig
 from .store import Store
 
@@ -25,6 +26,7 @@ __all__ = [
     "Faults",
     "LogProvider",
     "RequestLog",
+    "Rights",
     "Store",
     "serve_api",
     "write_kubeconfig",

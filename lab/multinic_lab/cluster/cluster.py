@@ -22,7 +22,7 @@ from multinic_core.kube import connect as connect_kube
 from multinic_core.model import HOST_INTERFACES, KubeObject, MultiNicNetwork, Resource
 from multinic_core.ports import Kubernetes
 from multinic_core.registry import load_plugins
-from multinic_lab.apiserver import ApiServer, serve_api, write_kubeconfig
+from multinic_lab.apiserver import ApiServer, RequestLog, serve_api, write_kubeconfig
 from multinic_lab.cluster.place import Kernel, choose_kernel, open_place
 from multinic_lab.cluster.processes import Kept, Kubectl, operator_command
 from multinic_lab.cluster.scenario import Scenario, load_network
@@ -95,6 +95,7 @@ async def open_cluster(
     *,
     folder: Path | None = None,
     port: int = 0,
+    requests: RequestLog | None = None,
     progress: Callable[[str], None] = lambda text: None,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> AsyncIterator[Cluster]:
@@ -103,6 +104,7 @@ async def open_cluster(
     Args:
         folder: for kubeconfig and logs, kept afterwards; None: a temporary one.
         port: of the API server on the host's loopback; 0: any free one.
+        requests: gets every request to the API server.
         progress: told one phrase per step.
     """
     network = load_network(scenario.network)
@@ -113,6 +115,7 @@ async def open_cluster(
         home.mkdir(parents=True, exist_ok=True)
         async with trio.open_nursery() as nursery:
             api: ApiServer = await nursery.start(lambda task_status: serve_api(port=port, task_status=task_status))
+            api.api.requests = requests
             kubeconfig = home / "kubeconfig"
             write_kubeconfig(kubeconfig, api.url)
             kubectl = Kubectl(kubeconfig)

@@ -17,6 +17,7 @@ from multinic_lab.apiserver import serve_api, write_kubeconfig
 from multinic_core.kube import connect
 from multinic_core.model import (
     HOST_INTERFACES,
+    NAMESPACES,
     NETWORKS,
     NODES,
     OUR_RESOURCES,
@@ -78,6 +79,9 @@ class Lab:
             process = await trio.lowlevel.open_process([*command, *(options or ("--no-leader-elect",))], stderr=log)
         self.processes.append(process)
         return process
+
+    async def namespace(self, name: str) -> None:
+        await self.kube.create(NAMESPACES, {"metadata": {"name": name}})
 
     async def start_another(self) -> trio.Process:
         """A further operator, once it has seen that another one leads."""
