@@ -11,18 +11,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import NoReturn
 
 import trio
 
-from multinic_core.addressing import overlaps
 from multinic_core.errors import ApiError
 from multinic_core.model import SERVICE_CIDRS, SERVICES, HostInterface, Node
 from multinic_core.plan import IPNetwork
 from multinic_core.ports import Key
-from multinic_operator.layout import HostNic, host_nics
+from multinic_core.rows import nic_network
 from multinic_operator.world import World
 
 logger = logging.getLogger(__name__)
@@ -37,7 +36,9 @@ class NicNetwork:
 
     nics: int
     """How many."""
-    example: HostNic
+    node: str
+    ifname: str
+    """One of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Taken:
     network: IPNetwork
     owner: str
     """Such as ``the pod network of node 'node-1'``."""
+    first: int
+    last: int
+    """The addresses as numbers, since thousands of these are compared for each network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +68,20 @@ class Surroundings:
 
     def taken(self, subnet: IPNetwork) -> Iterator[Taken]:
         """What this subnet would run into, of Services first."""
+        first, last = int(subnet.network_address), int(subnet.broadcast_address)
         for found in (self.services, *self.nodes.values()):
-            yield from (one for one in found if overlaps(one.network, subnet))
+            for one in found:
+                if one.first <= last and first <= one.last and one.network.version == subnet.version:
+                    yield one
 
 
 def _parsed(texts: Iterable[str], owner: str) -> Iterator[Taken]:
     for text in texts:
         try:
-            yield Taken(ip_network(text, strict=False), owner)
+            network = ip_network(text, strict=False)
         except ValueError:
             continue  # not ours to judge
+        yield Taken(network, owner, int(network.network_address), int(network.broadcast_address))
 
 
 def taken_by(node: Node) -> tuple[Taken, ...]:
@@ -86,13 +94,23 @@ def taken_by(node: Node) -> tuple[Taken, ...]:
     )
 
 
+def _nics(host: HostInterface) -> dict[str, str]:
+    """Ifname to network, as a CIDR writes it, for the NICs that have one."""
+    found: dict[str, str] = {}
+    for nic in host.spec.interfaces:
+        if network := nic_network(nic.net_address or ""):
+            found.setdefault(nic.interface_name, network)
+    return found
+
+
 def nic_networks(nodes: Iterable[HostInterface]) -> dict[IPNetwork, NicNetwork]:
     """The NIC networks of these nodes."""
-    found: dict[IPNetwork, NicNetwork] = {}
-    for nic in host_nics(nodes):
-        known = found.get(nic.network)
-        found[nic.network] = NicNetwork(known.nics + 1, known.example) if known else NicNetwork(1, nic)
-    return found
+    found: dict[str, NicNetwork] = {}
+    for node in nodes:
+        for ifname, network in _nics(node).items():
+            known = found.get(network)
+            found[network] = replace(known, nics=known.nics + 1) if known else NicNetwork(1, node.name, ifname)
+    return {ip_network(network): one for network, one in found.items()}
 
 
 class Watch:
@@ -100,10 +118,11 @@ class Watch:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._nics: dict[str, tuple[HostNic, ...]] = {}
-        self._by_network: dict[IPNetwork, dict[str, HostNic]] = {}
+        self._nics: dict[str, dict[str, str]] = {}
+        """Node to its NICs and their networks."""
+        self._by_network: dict[str, dict[str, str]] = {}
         """NIC network to the nodes on it, each with one of its NICs there."""
-        self._count: Counter[IPNetwork] = Counter()
+        self._count: Counter[str] = Counter()
         self._nodes: dict[str, tuple[Taken, ...]] = {}
         self._services: tuple[Taken, ...] = ()
         world.hosts.subscribe(self._host_changed)
@@ -112,24 +131,24 @@ class Watch:
     def now(self) -> Surroundings:
         """The surroundings as the stores show them; nodes are shared, not copied."""
         nics = {
-            network: NicNetwork(self._count[network], next(iter(hosts.values())))
+            ip_network(network): NicNetwork(self._count[network], *next(iter(hosts.items())))
             for network, hosts in self._by_network.items()
         }
         return Surroundings(nics, self._services, self._nodes)
 
     def _host_changed(self, key: Key) -> None:
         host = self._world.hosts.get(key.name)
-        nics = host_nics([host]) if host is not None else ()
-        if nics == self._nics.get(key.name, ()):
+        nics = _nics(host) if host is not None else {}
+        if nics == self._nics.get(key.name, {}):
             return
-        for nic in self._nics.pop(key.name, ()):
-            self._count[nic.network] -= 1
-            self._by_network[nic.network].pop(key.name, None)
-            if not self._count[nic.network]:
-                del self._by_network[nic.network], self._count[nic.network]
-        for nic in nics:
-            self._count[nic.network] += 1
-            self._by_network.setdefault(nic.network, {}).setdefault(key.name, nic)
+        for network in self._nics.pop(key.name, {}).values():
+            self._count[network] -= 1
+            self._by_network[network].pop(key.name, None)
+            if not self._by_network[network]:
+                del self._by_network[network], self._count[network]
+        for ifname, network in nics.items():
+            self._count[network] += 1
+            self._by_network.setdefault(network, {}).setdefault(key.name, ifname)
         if nics:
             self._nics[key.name] = nics
 

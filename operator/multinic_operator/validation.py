@@ -274,10 +274,10 @@ def _conflicts(blocks: BlockRequest, around: Surroundings, claims: Iterable[Clai
         return  # a node that arrives later must not stop a network that works: it only gets no block
     for found in around.networks():
         if overlaps(found, subnet):
-            owner = around.nics[found].example
+            owner = around.nics[found]
             yield (
                 f"spec.subnet: found '{subnet}', which overlaps the NIC network {found}"
-                f" ({owner.ifname} of node {owner.host!r}); choose another subnet, or leave spec.subnet empty to cut"
+                f" ({owner.ifname} of node {owner.node!r}); choose another subnet, or leave spec.subnet empty to cut"
                 " the NICs' own networks"
             )
     taken = list(islice(around.taken(subnet), CONFLICTS_IN_MESSAGE + 1))
