@@ -78,18 +78,21 @@ class Stack:
         Nothing is subtracted, so waking the daemon and waking the caller are in it.
 
         Raises:
-            BenchError: the daemon refused.
+            BenchError: the daemon refused, or is gone.
         """
         variables = self._environment(command, container_id, netns) | {"CNI_PLUGIN": "multi-nic"}
         head = b"".join(f"{name}={value}\0".encode() for name, value in variables.items())
         request, answer = head + b"\0" + json.dumps(self.netconf(nics)).encode(), b""
         begin = time.perf_counter()
-        with socket.socket(socket.AF_UNIX) as daemon:
-            daemon.connect(str(self.socket))
-            daemon.sendall(request)
-            daemon.shutdown(socket.SHUT_WR)
-            while part := daemon.recv(1 << 16):
-                answer += part
+        try:
+            with socket.socket(socket.AF_UNIX) as daemon:
+                daemon.connect(str(self.socket))
+                daemon.sendall(request)
+                daemon.shutdown(socket.SHUT_WR)
+                while part := daemon.recv(1 << 16):
+                    answer += part
+        except OSError as error:
+            raise BenchError(f"{command}: the daemon does not answer: {error}") from error
         seconds = time.perf_counter() - begin
         if answer[:1] != b"0":
             raise BenchError(f"the daemon's answer to {command}: {answer!r}")
