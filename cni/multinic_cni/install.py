@@ -17,7 +17,7 @@ from pathlib import Path
 
 from multinic_cni.call import ANSWER_SECONDS
 from multinic_cni.first_stage import gather_first_stage
-from multinic_cni.private import FIRST_STAGE, PROGRAM, Bound, below, forget, gather, place
+from multinic_cni.private import FIRST_STAGE, PROGRAM, Bound, Parts, below, forget, gather, place
 from multinic_cni.private import OPTIONS as PRIVATE_OPTIONS
 from multinic_cni.text import render, render_first, render_handover, render_second, require_startable
 
@@ -76,6 +76,7 @@ def install_self_contained(
     seconds: int = ANSWER_SECONDS,
     standalone: Path | None = None,
     first_stage: Bound | None = None,
+    parts: Parts | None = None,
 ) -> list[Path]:
     """Write both executables and a private copy of the interpreter for them; gives the executables' paths here.
 
@@ -89,6 +90,7 @@ def install_self_contained(
         seconds: how long to wait for the daemon's answer.
         standalone: as for `render`.
         first_stage: what `gather_first_stage` gave, for each call to start on; None: it starts on the interpreter.
+        parts: what `gather` gave for the same interpreter, to install it several times; None: it is gathered now.
 
     Raises:
         ValueError: as `render`, or an interpreter cannot be copied, or a path is relative.
@@ -102,7 +104,7 @@ def install_self_contained(
     started, options = (FIRST_STAGE, "") if first_stage else (PROGRAM, PRIVATE_OPTIONS)
     require_startable(library / ("0" * 16) / started, options, socket, seconds)
     source = interpreter or choose_interpreter()
-    parts = gather(source)
+    parts = parts or gather(source)
     if parts.version < OLDEST:
         raise ValueError(f"interpreter: found Python {parts.version} at {str(source)!r}, expected {OLDEST} or newer")
     if first_stage:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import trio
-from multinic_cni.install import choose_interpreter, install
+from multinic_cni.first_stage import gather_first_stage
+from multinic_cni.install import choose_interpreter, install, install_self_contained
+from multinic_cni.private import gather
 
 from multinic_core.errors import ConfigError
 from multinic_core.kube import connect
@@ -23,6 +25,7 @@ from multinic_lab.machine.layout import Layout, claim, sweep
 from multinic_lab.machine.podworker import PodWorker
 from multinic_lab.machine.runtime import CniRuntime
 from multinic_lab.machine.spec import LabSpec
+from multinic_lab.provision import tools
 
 logger = logging.getLogger(__name__)
 DAEMON_SECONDS = 120.0
@@ -97,9 +100,25 @@ class Lab:
             self.tell("progress", message=message)
 
     def _install(self) -> None:
+        """The quickest form that can be had here: starting a process takes its time in the lab kernel."""
         interpreter = choose_interpreter()
+        try:
+            first_stage = gather_first_stage(tools.find("micropython"))
+        except (tools.ToolMissingError, ValueError) as error:
+            logger.warning("executables without a first stage", extra={"cause": str(error)})
+            for node in self.node_names:
+                install(self.layout.bin_dir(node), self.layout.socket(node), interpreter)
+            return
+        parts = gather(interpreter)
         for node in self.node_names:
-            install(self.layout.bin_dir(node), self.layout.socket(node), interpreter)
+            install_self_contained(
+                self.layout.bin_dir(node),
+                self.layout.socket(node),
+                interpreter,
+                library=self.layout.interpreters,
+                first_stage=first_stage,
+                parts=parts,
+            )
 
     async def _open_door(self, nursery: trio.Nursery) -> None:
         """Make the API reachable from the nodes, and from this process where that takes the lab kernel's link."""

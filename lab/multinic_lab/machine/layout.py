@@ -3,6 +3,7 @@
 ``/run/multinic-PREFIX/`` is a tmpfs of its own (executables may run there, which ``/run`` often forbids)::
 
     agent.pid  kubeconfig  node-kubeconfig
+    interpreters/  what the CNI executables of all nodes run on
     NODE/run/    the daemon's run directory: socket, journal, tombstones
     NODE/bin/    the CNI executables
     NODE/log/    daemon.log and the output of containers
@@ -49,6 +50,10 @@ class Layout:
     @property
     def fabric_netns(self) -> str:
         return f"{self.prefix}-fabric"
+
+    @property
+    def interpreters(self) -> Path:
+        return self.folder / "interpreters"
 
     def node_netns(self, node: str) -> str:
         return f"{self.prefix}-{node}"
