@@ -43,7 +43,7 @@ class Outcome:
         return json.loads(self.stdout) if self.stdout else {}
 
 
-USUAL, QUICK = "usual", "first stage"
+USUAL, PRIVATE, QUICK = "usual", "self-contained", "first stage"
 FORMS = (USUAL, QUICK)
 
 
@@ -98,7 +98,8 @@ class Executables:
             return
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("multinic_cni.install.gather", lambda _: interpreter())
-            install_self_contained(self.bin, self.socket, library=library(), first_stage=first_stage(), **options)
+            first = first_stage() if self.form == QUICK else None
+            install_self_contained(self.bin, self.socket, library=library(), first_stage=first, **options)
 
     def command(self, plugin: str) -> list[str]:
         """What a runtime would start."""
@@ -204,6 +205,20 @@ def executables(request: pytest.FixtureRequest) -> Iterator[Executables]:
 def usual() -> Iterator[Executables]:
     """Executables of the usual form."""
     with installed(USUAL) as found:
+        yield found
+
+
+@pytest.fixture
+def early() -> Iterator[Executables]:
+    """Executables of the self-contained form without a first stage."""
+    with installed(PRIVATE) as found:
+        yield found
+
+
+@pytest.fixture(params=(PRIVATE, QUICK))
+def brought(request: pytest.FixtureRequest) -> Iterator[Executables]:
+    """Executables of each form that brings its interpreter, in turn."""
+    with installed(request.param) as found:
         yield found
 
 

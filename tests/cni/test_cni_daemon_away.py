@@ -73,13 +73,14 @@ async def test_braces_in_the_texts_of_an_answer_are_no_harm(impatient):
     assert (done.status, done.stdout, len(received)) == (1, answer[1:], 1)
 
 
-async def test_the_wait_is_bounded_over_all_parts_of_an_answer(executables):
+@pytest.mark.parametrize("begin", [b"0", b'0{"x":"' + b"x" * 20_000], ids=["small", "large"])
+async def test_the_wait_is_bounded_over_all_parts_of_an_answer(executables, begin):
     """A daemon that sends a byte now and then cannot hold up a runtime: the seconds chosen at installation are all."""
     executables.install(seconds=1)
 
     async def drip(stream: trio.SocketStream) -> None:
         with suppress(trio.BrokenResourceError):
-            await stream.send_all(b"0")
+            await stream.send_all(begin)
             while True:
                 await stream.send_all(b"{")
                 await trio.sleep(0.2)

@@ -4,31 +4,17 @@ import shutil
 import socket
 import tempfile
 import threading
-from functools import cache
 from pathlib import Path
 
 import pytest
-from multinic_cni import install as module
-from multinic_cni import private
-from multinic_cni.install import choose_interpreter, install, install_self_contained
+from multinic_cni.install import install
+from multinic_daemon.request import parse_request
 
 OK = b'0{"cniVersion":"1.0.0","ips":[]}\n'
 CUT_OFF = b'0{"cniVersion":"1.0.0","ips":['
 BRACES = b'1{"cniVersion":"1.0.0","code":7,"msg":"found }"}\n'
 """Whole, though its braces do not match."""
-
-
-@cache
-def parts() -> private.Parts:
-    return private.gather(choose_interpreter())
-
-
-@pytest.fixture
-def early(usual, monkeypatch):
-    """Executables of the self-contained form."""
-    monkeypatch.setattr(module, "gather", lambda _: parts())
-    install_self_contained(usual.bin, usual.socket)
-    return usual
+LARGE = b'0{"x":"' + b"x" * 300_000 + b'"}'
 
 
 def forget_the_script(early) -> None:
@@ -56,29 +42,31 @@ async def test_what_no_daemon_answered_is_left_to_the_script(early, command):
     assert (await early.run(command)).status == 7
 
 
-@pytest.mark.parametrize("answer", [OK, CUT_OFF, BRACES, b"", b"?"], ids=["whole", "cut off", "braces", "none", "odd"])
+@pytest.mark.parametrize(
+    "answer", [OK, CUT_OFF, BRACES, b"", b"?", LARGE[:-2]], ids=["whole", "cut off", "braces", "none", "odd", "half"]
+)
 @pytest.mark.parametrize("command", ["ADD", "DEL", "STATUS"])
-async def test_both_forms_do_the_same(early, answer, command):
+async def test_all_forms_do_the_same(brought, answer, command):
     """The same one request reaches the daemon, the runtime gets the same, and the same tombstones are left."""
     found = []
-    for form in ("early", "usual"):
+    for form in ("brought", "usual"):
         if form == "usual":
-            install(early.bin, early.socket)
-        async with early.daemon(lambda _: answer) as received:
-            done = await early.run(command)
-        left = [path.read_bytes() for path in early.tombstones]
-        shutil.rmtree(early.socket.parent / "tombstones", ignore_errors=True)
-        found.append((done, left, received))
+            install(brought.bin, brought.socket)
+        async with brought.daemon(lambda _: answer) as received:
+            done = await brought.run(command)
+        left = [parse_request(path.read_bytes()) for path in brought.tombstones]
+        shutil.rmtree(brought.socket.parent / "tombstones", ignore_errors=True)
+        found.append((done, left, [parse_request(frame) for frame in received]))
     assert found[0] == found[1]
     assert len(found[0][2]) in ((1,) if command != "DEL" else (1, 2))  # a DEL without an answer is asked once more
 
 
-async def test_without_a_daemon_both_forms_say_the_same(early):
-    """The socket is named by the script, from what was tried early."""
-    done = await early.run("STATUS")
-    install(early.bin, early.socket)
-    assert done == await early.run("STATUS")
-    assert done.answer["code"] == 50
+@pytest.mark.parametrize("command", ["DEL", "CHECK", "GC", "STATUS"])
+async def test_without_a_daemon_all_forms_say_the_same(brought, command):
+    """The error names the socket, from what was tried early."""
+    done = await brought.run(command)
+    install(brought.bin, brought.socket)
+    assert done == await brought.run(command)
 
 
 @pytest.mark.parametrize("form", ["early", "usual"])

@@ -1,6 +1,5 @@
 """The first stage: what it serves by itself, what it leaves to the second, and what it hands over with that."""
 
-import shutil
 import socket
 import subprocess
 import threading
@@ -13,15 +12,12 @@ import trio
 from multinic_cni import install as module
 from multinic_cni.call import STANDALONE
 from multinic_cni.first_stage import gather_first_stage
-from multinic_cni.install import install, install_self_contained, main
+from multinic_cni.install import install_self_contained, main
 from multinic_cni.text import render_first
 from multinic_daemon.request import LIMIT, parse_request
 from multinic_lab.provision import tools
 
 OK = b'0{"cniVersion":"1.0.0","ips":[]}\n'
-CUT_OFF = b'0{"cniVersion":"1.0.0","ips":['
-BRACES = b'1{"cniVersion":"1.0.0","code":7,"msg":"found }"}\n'
-"""Whole, though its braces do not match."""
 LARGE = b'0{"x":"' + b"x" * 300_000 + b'"}'
 """An answer that comes in parts."""
 LEFT = 7
@@ -67,34 +63,6 @@ async def test_what_the_first_stage_cannot_serve_is_not_sent_by_it(alone, stdin,
     assert (done.status, list(filter(None, received))) == (LEFT, [])
 
 
-@pytest.mark.parametrize(
-    "answer", [OK, CUT_OFF, BRACES, b"", b"?", LARGE[:-2]], ids=["whole", "cut off", "braces", "none", "odd", "half"]
-)
-@pytest.mark.parametrize("command", ["ADD", "DEL", "STATUS"])
-async def test_both_forms_do_the_same(quick, answer, command):
-    """The same one request reaches the daemon, the runtime gets the same, and the same tombstones are left."""
-    found = []
-    for form in ("first stage", "usual"):
-        if form == "usual":
-            install(quick.bin, quick.socket)
-        async with quick.daemon(lambda _: answer) as received:
-            done = await quick.run(command)
-        left = [parse_request(path.read_bytes()) for path in quick.tombstones]
-        shutil.rmtree(quick.socket.parent / "tombstones", ignore_errors=True)
-        found.append((done, left, [parse_request(frame) for frame in received]))
-    assert found[0] == found[1]
-    assert len(found[0][2]) in ((1,) if command != "DEL" else (1, 2))  # a DEL without an answer is asked once more
-
-
-@pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK", "GC", "STATUS"])
-async def test_without_a_daemon_both_forms_say_the_same(quick, command):
-    """The error names the socket and what was found there."""
-    quick.shorten("ADD_PATIENCE_SECONDS", 0.1)
-    done = await quick.run(command)
-    install(quick.bin, quick.socket)
-    assert done == await quick.run(command)
-
-
 async def test_a_daemon_that_hangs_up_before_it_has_the_request_is_asked_again(quick):
     """It cannot have begun: the second stage sends all of the request to its successor."""
     quick.socket.parent.mkdir()
@@ -124,31 +92,6 @@ async def test_a_daemon_that_hangs_up_before_it_has_the_request_is_asked_again(q
         server.join()
     assert (done.returncode, done.stdout) == (0, OK[1:])
     assert parse_request(b"".join(requests)).stdin == b'{"x":1}'
-
-
-async def test_the_wait_is_bounded_over_all_parts_of_a_large_answer(quick):
-    """A daemon that goes on sending cannot hold up a runtime, and a cut-off answer is no answer."""
-    quick.install(seconds=1)
-
-    async def drip(stream: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError):
-            await stream.send_all(b'0{"x":"' + b"x" * 20_000)
-            while True:
-                await stream.send_all(b"x")
-                await trio.sleep(0.1)
-
-    quick.socket.parent.mkdir()
-    with trio.socket.socket(trio.socket.AF_UNIX) as sock:
-        await sock.bind(str(quick.socket))
-        sock.listen()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, drip, [trio.SocketListener(sock)])
-            started = trio.current_time()
-            done = await quick.run("ADD")
-            taken = trio.current_time() - started
-            nursery.cancel_scope.cancel()
-    assert (done.status, done.answer["code"]) == (1, 11)
-    assert 1 <= taken < 10
 
 
 async def test_an_answer_past_the_bound_is_none(quick):
