@@ -14,6 +14,7 @@ from multinic_lab.provision import tools
 
 LIMIT_SECONDS = 120
 NICS = ("eth1", "eth2")
+MULTINIC = "from multinic_core.cli import main; main()"
 
 
 class Host:
@@ -116,6 +117,14 @@ class Host:
         """Container, state and number of addresses of each row of the journal."""
         rows = read_rows(self.data / "journal.db")["attachments"]
         return [(row["containerID"], row["state"], len(row["addresses"])) for row in rows]
+
+    def audit(self) -> tuple[int, list[str]]:
+        """Exit status of ``multinic audit``, and what differs."""
+        command = ["ip", "netns", "exec", self.ground.node.rpartition("/")[2], sys.executable, "-c", MULTINIC, "audit"]
+        command += ["--no-api", "--json", "--run-dir", str(self.data)]
+        done = subprocess.run(command, env=tools.environment(), capture_output=True, timeout=LIMIT_SECONDS, check=False)
+        found = json.loads(done.stdout)["findings"]
+        return done.returncode, [each["kind"] for each in found if each["verdict"] == "difference"]
 
     def pings(self, container: str, address: str) -> bool:
         """Whether this address answers the container."""
