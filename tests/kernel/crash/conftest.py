@@ -2,11 +2,12 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,16 +139,30 @@ class CrashNode:
         for file in self.run_dir.glob("journal.db*"):
             file.unlink()
 
+    def reboot(self, pod: str) -> None:
+        """What a reboot makes of one pod, the daemon being dead: its links are gone, its row is of another boot."""
+        for ifname in self.links(pod):
+            self.ip_in(pod, "link", "del", ifname)
+        with closing(sqlite3.connect(self.run_dir / "journal.db")) as journal, journal:
+            journal.execute("UPDATE attachment SET boot_id = 'before' WHERE container_id = ?", (pod,))
+
     def call(
-        self, command: str, pod: str = "", *, executable: str = "multi-nic", ifname: str = "net1", **fields: Any
+        self,
+        command: str,
+        pod: str = "",
+        *,
+        executable: str = "multi-nic",
+        ifname: str = "net1",
+        netns: str = "",
+        **fields: Any,
     ) -> Any:
-        """Run the real executable as a runtime does; what it prints, as JSON."""
+        """Run the real executable as a runtime does; what it prints, as JSON. ``netns``: another path to the pod's."""
         netconf = {"cniVersion": "1.1.0", "name": "net-a", "type": "multi-nic", "plugin": self.plugin}
         netconf |= {"ipam": {"type": "multi-nic-ipam"}}
         environment = {
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": pod,
-            "CNI_NETNS": self.pod(pod) if pod else "",
+            "CNI_NETNS": netns or (self.pod(pod) if pod else ""),
             "CNI_IFNAME": ifname if pod else "",
             "CNI_PATH": str(self.folder / "bin"),
             "CNI_ARGS": f"K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_UID=uid-{pod}",
@@ -183,6 +198,10 @@ class CrashNode:
             return await kubernetes.get(IPPOOLS, POOL)
 
         return {f"{each.pod} {each.address}" for each in self.ask(read).spec.allocations}
+
+    def mirrored_pods(self) -> set[str]:
+        """Names of the pods in the first pool's mirror."""
+        return {entry.split()[0] for entry in self.mirrored()}
 
     def unmirror(self, pod: str) -> None:
         """Take a pod out of the mirror, as if it had never been written there."""
@@ -298,6 +317,7 @@ def crash_node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
             node.start()
             node.kept = node.call("ADD", "keeper")
             assert "ips" in node.kept, node.kept
+            node.until(lambda: node.mirrored_pods() == {"keeper"})
             node.kill()
             yield node
     finally:

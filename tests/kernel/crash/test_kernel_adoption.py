@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from multinic_daemon import crashpoints
 
 from multinic_core.model import IPPOOLS, PODS
 from multinic_core.ports import Kubernetes
@@ -27,10 +28,6 @@ WRITE_SECONDS = 1.0
 
 def lose(node: Any) -> None:
     node.lose()
-
-
-def pods_mirrored(node: Any) -> set[str]:
-    return {entry.split()[0] for entry in node.mirrored()}
 
 
 def spoil(node: Any) -> None:
@@ -70,35 +67,33 @@ def test_pods_live_on_without_the_journal(crash_node: Any, ruin: Callable[[Any],
     for pod in ("p1", "p2"):
         assert crash_node.call("DEL", pod) is None
     assert crash_node.audit() == {"keeper"}
-    crash_node.until(lambda: pods_mirrored(crash_node) == {"keeper"})
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper"})
     crash_node.kill()
 
 
-@on_macvlan
+@on_both
 @pytest.mark.parametrize("name", ["mirror.differs", "mirror.written"])
 def test_killed_around_a_write_of_the_mirror(crash_node: Any, name: str) -> None:
     """The next daemon makes it right, with no more writes than that takes."""
-    crash_node.start()
-    crash_node.until(crash_node.serves)
-    crash_node.until(lambda: pods_mirrored(crash_node) == {"keeper"})
+    attached(crash_node)
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper", "p1"})
     crash_node.kill()
+    crash_node.unmirror("p1")
     crash_node.start(name)
-    assert "ips" in crash_node.call("ADD", "p1")
     assert crash_node.ended() == -signal.SIGKILL
     crash_node.start()
-    crash_node.until(lambda: pods_mirrored(crash_node) == {"keeper", "p1"})
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper", "p1"})
     assert crash_node.call("DEL", "p1") is None
-    crash_node.until(lambda: pods_mirrored(crash_node) == {"keeper"})
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper"})
     crash_node.kill()
 
 
 @on_both
 def test_links_that_the_mirror_never_heard_of_are_held(crash_node: Any) -> None:
     """Journal gone before the mirror was written: the kernel alone knows. DEL finds them by their namespace."""
-    crash_node.start("mirror.differs")
-    result = crash_node.call("ADD", "p1")
-    assert crash_node.ended() == -signal.SIGKILL
+    result = attached(crash_node)
     lose(crash_node)
+    crash_node.unmirror("p1")
     crash_node.start()
     crash_node.until(crash_node.serves)
     (row,) = [row for row in crash_node.rows() if row["state"] == "unknown"]
@@ -113,7 +108,7 @@ def test_links_that_the_mirror_never_heard_of_are_held(crash_node: Any) -> None:
     crash_node.kill()
 
 
-@on_macvlan
+@on_both
 @pytest.mark.parametrize("name", ["journal.aside", "adoption.surveyed", "adoption.written", "adoption.held"])
 def test_killed_while_taking_over(crash_node: Any, name: str) -> None:
     """Begun again or done: the next daemon knows every pod."""
@@ -128,33 +123,64 @@ def test_killed_while_taking_over(crash_node: Any, name: str) -> None:
     crash_node.kill()
 
 
-@on_both
-def test_pod_of_the_original_is_taken_over_and_detached(crash_node: Any) -> None:
-    """Its entry knows a name and an address; its link carries no group. DEL removes the link and frees the address."""
-    pod = crash_node.pod("web-0")
-    address = "192.168.0.77"
+def leave_by_the_original(node: Any, pod: str) -> None:
+    """Attach a pod as the original does: an entry with a name and an address, a link without a group. The mirror names
+    another pod besides, ``gone``, that nobody knows."""
+    address, plugin = "192.168.0.77", node.plugin
 
     async def write(kubernetes: Kubernetes) -> None:
         spec = {"nodeName": NODE, "containers": [{"name": "c", "image": "i"}]}
-        await kubernetes.create(PODS, {"metadata": {"name": "web-0", "namespace": "default"}, "spec": spec})
-        entry = {"pod": "web-0", "namespace": "default", "index": 77, "address": address}
+        await kubernetes.create(PODS, {"metadata": {"name": pod, "namespace": "default"}, "spec": spec})
+        entry = {"pod": pod, "namespace": "default", "index": 77, "address": address}
         gone = {"pod": "gone", "namespace": "default", "index": 78, "address": "192.168.0.78"}
         there = (await kubernetes.get(IPPOOLS, POOL)).to_json()["spec"]["allocations"]
         await kubernetes.patch(IPPOOLS, POOL, {"spec": {"allocations": [*there, entry, gone]}})
 
-    ip, plugin = crash_node.ip_on_node, crash_node.plugin
-    ip("link", "add", "link77", "link", "eth1", "type", plugin["type"], "mode", plugin["mode"])
-    ip("link", "set", "link77", "netns", Path(pod).name, "name", "net1-0")
-    crash_node.ip_in("web-0", "address", "add", f"{address}/18", "dev", "net1-0")
-    crash_node.ask(write)
+    node.ip_on_node("link", "add", "link77", "link", "eth1", "type", plugin["type"], "mode", plugin["mode"])
+    node.ip_on_node("link", "set", "link77", "netns", Path(node.pod(pod)).name, "name", "net1-0")
+    node.ip_in(pod, "address", "add", f"{address}/18", "dev", "net1-0")
+    node.ask(write)
+
+
+@on_both
+def test_pod_of_the_original_is_taken_over_and_detached(crash_node: Any) -> None:
+    """Its entry knows a name and an address; its link carries no group. DEL removes the link and frees the address."""
+    crash_node.kill()
+    leave_by_the_original(crash_node, "web-0")
     lose(crash_node)
     crash_node.start()
     crash_node.until(crash_node.serves)
     crash_node.until(lambda: "gone 192.168.0.78" not in crash_node.mirrored())
-    assert f"web-0 {address}" in crash_node.mirrored()
+    assert "web-0 192.168.0.77" in crash_node.mirrored()
     assert crash_node.call("DEL", "web-0") is None
     assert crash_node.links("web-0") == {}
-    crash_node.until(lambda: {row["state"] for row in crash_node.rows()} == {"ready"})
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper"})
+    assert {row["state"] for row in crash_node.rows()} == {"ready"}
+    assert crash_node.audit() == {"keeper"}
+    crash_node.kill()
+
+
+@on_both
+@pytest.mark.parametrize(
+    "name", [name for name in crashpoints.NAMES if name.partition(".")[0] in ("takenover", "proof")]
+)
+def test_killed_while_what_was_taken_over_goes(crash_node: Any, name: str) -> None:
+    """By DEL or by proof: begun again or done, and nobody else's links go."""
+    crash_node.kill()
+    pod = name.replace(".", "-")
+    leave_by_the_original(crash_node, pod)
+    lose(crash_node)
+    crash_node.start(name)
+    if name.startswith("takenover."):
+        crash_node.until(crash_node.serves)
+        crash_node.call("DEL", pod)  # whatever the executable makes of it
+    assert crash_node.ended() == -signal.SIGKILL
+    crash_node.start()
+    crash_node.until(crash_node.serves)
+    assert crash_node.call("DEL", pod) is None
+    assert crash_node.links(pod) == {}
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper"})
+    assert {row["state"] for row in crash_node.rows()} == {"ready"}
     assert crash_node.audit() == {"keeper"}
     crash_node.kill()
 
@@ -164,7 +190,7 @@ def test_mirror_follows_soon_and_in_few_writes(crash_node: Any) -> None:
     """Of a real API server, by a real clock: within 5 s of each answer, and no pool is written twice in a second."""
     crash_node.start()
     crash_node.until(crash_node.serves)
-    crash_node.until(lambda: pods_mirrored(crash_node) == {"keeper"})
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper"})
 
     async def generation(kubernetes: Kubernetes) -> int:
         return (await kubernetes.get(IPPOOLS, POOL)).metadata.generation or 0
@@ -172,10 +198,10 @@ def test_mirror_follows_soon_and_in_few_writes(crash_node: Any) -> None:
     begun, before = time.monotonic(), crash_node.ask(generation)
     for word, pod in (("ADD", "p1"), ("ADD", "p2"), ("DEL", "p1"), ("ADD", "p3"), ("DEL", "p2"), ("ADD", "p1")):
         crash_node.call(word, pod)
-    crash_node.until(lambda: pods_mirrored(crash_node) == {"keeper", "p1", "p3"}, MIRROR_SECONDS)
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper", "p1", "p3"}, MIRROR_SECONDS)
     for pod in ("p1", "p3"):
         crash_node.call("DEL", pod)
-    crash_node.until(lambda: pods_mirrored(crash_node) == {"keeper"}, MIRROR_SECONDS)
+    crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper"}, MIRROR_SECONDS)
     writes, elapsed = crash_node.ask(generation) - before, time.monotonic() - begun
     assert 2 <= writes <= elapsed / WRITE_SECONDS + 1
     assert crash_node.audit() == {"keeper"}

@@ -1,6 +1,7 @@
 """kill -9 of the real daemon at every step of what it does to real links, and what the runtime's retry then finds."""
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,19 +11,14 @@ pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth", "macvlan")]
 
 MACVLAN = {"type": "macvlan", "mode": "bridge"}
 IPVLAN = {"type": "ipvlan", "mode": "l3"}
-OPERATIONS = ("add", "apply", "undo", "replace", "del", "gc", "recovery", "tombstone", "addresses")
-NAMES = [
-    name
-    for name in crashpoints.NAMES
-    if name.partition(".")[0] in OPERATIONS and name != "recovery.forgotten"  # nobody reboots this machine
-]
-"""Out of the registry, so that a new step of these operations is killed here as well."""
-IN_THE_LAB_KERNEL = ["add.journaled", "apply.created", "add.applied", "add.ready", "del.marked", "del.removed"]
-IN_THE_LAB_KERNEL += ["gc.removed"]
+ELSEWHERE = ("journal", "adoption", "takenover", "proof", "mirror")
+"""Operations of test_kernel_adoption."""
+NAMES = [name for name in crashpoints.NAMES if name.partition(".")[0] not in ELSEWHERE]
+"""Out of the registry, so that a new step is killed here as well."""
 RETRIES = {"add": ["ADD", "DEL,ADD"], "apply": ["ADD", "DEL,ADD"], "addresses": ["ADD", "DEL,ADD"]}
 RETRIES |= {"undo": ["DEL,ADD"], "replace": ["ADD"], "recovery": ["DEL,ADD"]}
 """Operation to what runtimes do after an answer that never came; where it is absent, DEL again and again."""
-TRY_LATER = 11
+TRY_LATER, KERNEL_REFUSED = 11, 107
 IPAM: dict[str, Any] = {"executable": "multi-nic-ipam", "masters": ["eth1", "eth2"]}
 KEEPER = {"containerID": "keeper", "ifname": "net1"}
 
@@ -57,6 +53,20 @@ def die(node: Any, name: str) -> None:
             assert "ips" in node.call("ADD", "p1")
             assert "ips" in node.call("ADD", "p2")
             assert node.call("GC", **{"cni.dev/valid-attachments": [KEEPER]})["code"] == TRY_LATER
+        case "sweep":
+            node.start(name)
+            path = node.folder / "p1.netns"
+            point_to(path, node.pod("p1"))
+            assert "ips" in node.call("ADD", "p1", netns=str(path))
+            point_to(path, path.name)  # the kernel follows it to no end, and refuses
+            assert node.call("DEL", "p1", netns=str(path))["code"] == KERNEL_REFUSED
+            point_to(path, node.pod("p1"))
+        case "recovery" if name == "recovery.forgotten":
+            node.start()
+            assert "ips" in node.call("ADD", "p1")
+            node.kill()
+            node.reboot("p1")
+            node.start(name)
         case "recovery":
             node.start("add.applied")
             assert node.call("ADD", "p1")["code"] == TRY_LATER
@@ -69,6 +79,12 @@ def die(node: Any, name: str) -> None:
             assert node.call("DEL", "p1") is None
             node.start(name)
     assert node.ended() == -signal.SIGKILL
+
+
+def point_to(path: Path, target: str) -> None:
+    """Make or replace a symbolic link."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
 
 
 def retries(name: str) -> list[str]:
@@ -105,7 +121,7 @@ def test_killed_at_this_point_and_asked_again(crash_node: Any, name: str, words:
 
 @pytest.mark.link_kind("ipvlan")
 @pytest.mark.parametrize("crash_node", [IPVLAN], indirect=True, ids=["ipvlan"])
-@pytest.mark.parametrize("name", IN_THE_LAB_KERNEL)
+@pytest.mark.parametrize("name", NAMES)
 def test_killed_at_this_point_with_ipvlan(crash_node: Any, name: str) -> None:
-    """The same on a kernel with ipvlan, for the points between two changes of the kernel's state."""
+    """The same on a kernel with ipvlan, for the last of the retries."""
     crash_and_retry(crash_node, name, retries(name)[-1].split(","))

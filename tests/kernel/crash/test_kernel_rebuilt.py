@@ -121,7 +121,7 @@ def test_links_of_another_node_and_software_of_nobody_are_left_alone(crash_node:
     crash_node.until(crash_node.serves)
     rows = crash_node.rows()
     assert "keeper" in {row["containerID"] for row in rows}
-    assert not [row for row in rows if row["state"] == "unknown"]
+    assert crash_node.pod("stranger") not in {row["netns"] for row in rows}
     held = {each["address"] for row in rows for each in row["addresses"]}
     assert not held & {"192.168.0.98/18", "192.168.0.99/18"}
     crash_node.kill()
