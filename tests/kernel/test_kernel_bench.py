@@ -30,6 +30,30 @@ def test_attach_measures_both_and_prints_one_object():
     assert target["ok"] == (target["value"] <= target["limit"])
 
 
+@pytest.mark.needs_root
+@pytest.mark.link_kind("veth")
+def test_routes_measures_each_size_and_prints_one_object():
+    """Two small clusters: as many routes as nodes, NICs and joins make, and the target of the larger one."""
+    command = [sys.executable, BENCH / "routes.py", "--json", "--nodes", "20", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["name"] == "routes"
+    assert {size: each["routes"] for size, each in found["figures"].items()} == {"5": 8 * 14, "20": 8 * 29}
+    (target,) = found["targets"]
+    assert target["name"].startswith("a node joins 20")
+    assert target["value"] == pytest.approx(found["figures"]["20"]["join_ms"] / 1000)
+
+
+@pytest.mark.parametrize("nodes", [["1"], ["8190"]])
+def test_routes_refuses_clusters_that_it_cannot_make(nodes: list[str]):
+    """Fewer than two nodes, or more than the network has blocks for."""
+    command = [sys.executable, BENCH / "routes.py", "--nodes", *nodes]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--nodes" in done.stderr
+
+
 def test_a_bench_that_cannot_be_carried_out_says_so():
     """Exit status 1, a sentence on stderr and nothing on stdout."""
     command = [sys.executable, BENCH / "attach.py", "--json", "--nics", "0"]
