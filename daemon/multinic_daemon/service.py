@@ -26,7 +26,7 @@ from multinic_daemon.mirrorkeeper import MirrorKeeper
 from multinic_daemon.nodepools import NodePools
 from multinic_daemon.publish import serve_publishing
 from multinic_daemon.recovery import recover
-from multinic_daemon.report import Reporter
+from multinic_daemon.report import Reporter, serve_errors
 from multinic_daemon.routes import serve_routes
 from multinic_daemon.server import serve_socket
 from multinic_daemon.sweep import serve_sweep
@@ -99,6 +99,7 @@ async def run_daemon(settings: Settings) -> None:
             await nursery.start(serve_publishing, settings.node, kubernetes, discovery)
             keep_routes = partial(serve_routes, settings.node, kubernetes, reporter.set_route)
             await nursery.start(partial(keep_routes, span=reporter.set_nodes, iproute2=settings.iproute2))
+            await nursery.start(serve_errors, reporter, lambda: gate.reason)
             await nursery.start(partial(serve_lease, kubernetes, settings.node, reporter, namespace=settings.namespace))
             # What start-up made stays; looking through all of it for garbage stops the loop for 50 ms at a time.
             gc.collect()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import trio
 import trio.testing
 from multinic_daemon.lease import serve_lease
-from multinic_daemon.report import Reporter
+from multinic_daemon.report import Reporter, serve_errors
 
 from multinic_core.errors import ApiError
 from multinic_core.model import LEASE_SECONDS, LEASES, NODES, RENEW_SECONDS, RouteReport, read_report
@@ -142,7 +142,54 @@ async def test_lease_returns_when_the_api_does(autojump_clock: trio.testing.Mock
         nursery.cancel_scope.cancel()
 
 
-def test_route_problem_is_what_the_report_says() -> None:
+async def test_a_node_that_joins_makes_no_other_write(autojump_clock: trio.testing.MockClock) -> None:
+    """That the routes follow a newer CIDR rides on the next renewal; that they fail does not wait for it."""
+    kubernetes, reporter = FakeKubernetes(), Reporter()
+    async with trio.open_nursery() as nursery:
+        await serve(nursery, kubernetes, reporter)
+        reporter.set_route("net", RouteReport(status="Success", resource_version="7"))
+        await trio.sleep(2 * RENEW_SECONDS + 1)
+        before = kubernetes.count("patch", LEASES)
+        reporter.set_route("net", RouteReport(status="Success", resource_version="8"))
+        await trio.sleep(5)
+        assert kubernetes.count("patch", LEASES) == before
+        await trio.sleep(RENEW_SECONDS)
+        assert kubernetes.count("patch", LEASES) == before + 1
+        report = read_report(await kubernetes.get(LEASES, "multi-nicd-node-1", NAMESPACE))
+        assert report is not None
+        assert report.routes["net"].resource_version == "8"
+        reporter.set_route("net", RouteReport(status="Failed", resource_version="8", message="EPERM"))
+        await trio.sleep(1)
+        assert kubernetes.count("patch", LEASES) == before + 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_keeps_a_node_from_serving_is_reported_when_it_lasts(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A journal that was refused is told to the operator; the few seconds of every start are not."""
+    kubernetes, reporter, reasons = FakeKubernetes(), Reporter(), ["starting"]
+    async with trio.open_nursery() as nursery:
+        await serve(nursery, kubernetes, reporter)
+        await nursery.start(serve_errors, reporter, lambda: reasons[0])
+        await trio.sleep(5)
+        reasons[0] = ""
+        await trio.sleep(60)
+        assert kubernetes.count("patch", LEASES) <= 3
+        reasons[0] = "journal refused"
+        await trio.sleep(21)
+        report = read_report(await kubernetes.get(LEASES, "multi-nicd-node-1", NAMESPACE))
+        assert report is not None
+        assert report.error == "journal refused"
+        reasons[0] = ""
+        await trio.sleep(11)
+        report = read_report(await kubernetes.get(LEASES, "multi-nicd-node-1", NAMESPACE))
+        assert report is not None
+        assert report.error == ""
+        nursery.cancel_scope.cancel()
+
+
+async def test_route_problem_is_what_the_report_says() -> None:
     """For STATUS: "" unless the routes of that network failed."""
     reporter = Reporter()
     reporter.set_route("bad", RouteReport(status="Failed", resource_version="7", message="EPERM"))
