@@ -3,9 +3,12 @@
 Nothing is recorded unless ``Api.requests`` is set to a log.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from .http import Request
+
+_ONE_NAME = re.compile(r"metadata\.name==?([^,=]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class RequestLog:
         agent = request.headers.get("user-agent", "").partition("/")[0]
         resource = f"{plural}/{subresource}" if subresource else plural
         verb = _verb(request, bool(name))
+        if verb in ("list", "watch") and not name:
+            selected = _ONE_NAME.fullmatch(request.query.get("fieldSelector", ""))
+            name = selected.group(1) if selected else ""  # as RBAC sees a list of one named object
         self.entries.append(Entry(agent, verb, group, resource, namespace, name, request.body, moment))
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from multinic_lab.apiserver import RequestLog, Rights
+from multinic_operator.webhook import CONFIGURATION, SERVICE
+from multinic_operator.webhook.server import PATH
 
 from multinic_core.errors import ApiError
-from multinic_core.model import NETWORKS, WEBHOOK_CONFIGURATIONS
+from multinic_core.model import NETWORKS, SYSTEM_NAMESPACE, WEBHOOK_CONFIGURATIONS
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+
+
+def deployed() -> list[Any]:
+    """Every object that ``kubectl apply -k deploy`` makes."""
+    files = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["resources"]
+    return [body for file in files for body in yaml.safe_load_all((DEPLOY / file).read_text())]
 
 
 def free_port() -> int:
@@ -41,7 +54,12 @@ def configuration(*ports: int) -> dict[str, Any]:
 
 
 async def test_leader_and_standby_answer_with_the_same_certificate(lab: Any, populate: Any) -> None:
-    """Both refuse a subnet over the nodes' own network; without any of them the network is stored all the same."""
+    """Both refuse a subnet over the nodes' own network; without any of them the network is stored all the same.
+
+    What that takes is within the rights that are deployed.
+    """
+    lab.server.api.requests = log = RequestLog()
+    await lab.namespace(SYSTEM_NAMESPACE)
     await populate(lab.kube)
     leading, waiting = free_port(), free_port()
     await lab.kube.create(WEBHOOK_CONFIGURATIONS, configuration(leading, waiting))
@@ -62,3 +80,23 @@ async def test_leader_and_standby_answer_with_the_same_certificate(lab: Any, pop
         process.kill()
         await process.wait()
     await lab.kube.create(NETWORKS, bad)
+    rights = Rights.of("multinic-operator", deployed())
+    entries = [entry for entry in log.entries if entry.agent == "multinic-operator"]
+    assert {(e.verb, e.resource) for e in entries if not rights.allow(e)} == set()
+    assert {"secrets", "validatingwebhookconfigurations"} <= {entry.resource for entry in entries}
+
+
+def test_what_is_deployed_leads_to_the_webhook() -> None:
+    """From the configuration over the Service to the port that the operator is told."""
+    objects = {(body["kind"], body["metadata"]["name"]): body for body in deployed()}
+    (webhook,) = objects["ValidatingWebhookConfiguration", CONFIGURATION]["webhooks"]
+    service = objects["Service", SERVICE]
+    port = service["spec"]["ports"][0]
+    called = {"name": SERVICE, "namespace": SYSTEM_NAMESPACE, "path": PATH, "port": port["port"]}
+    assert webhook["clientConfig"]["service"] == called
+    assert (webhook["failurePolicy"], webhook["sideEffects"]) == ("Ignore", "None")
+    pod = objects["Deployment", "multinic-operator"]["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    listening = {found["name"]: found["containerPort"] for found in container["ports"]}
+    assert f"--webhook-port={listening[port['targetPort']]}" in container["args"]
