@@ -36,7 +36,7 @@ DAEMON_TO_KERNEL = 3.0
 """For attaching 8 NICs."""
 GROWTH = 1.02
 """The most that memory may be as a multiple of what it was after warming up."""
-WARM_CYCLES, CYCLE_NICS, CYCLES_AT_ONCE = 500, 8, 8
+WARM_CYCLES, CYCLE_NICS, CYCLES_AT_ONCE = 1000, 8, 8
 SETTLE_SECONDS = 3
 """For the daemon to write the mirror, before its memory is looked at."""
 CONTENDERS = {

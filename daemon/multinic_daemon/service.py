@@ -19,6 +19,7 @@ from multinic_daemon.cluster import Cluster
 from multinic_daemon.discovery import Discovery
 from multinic_daemon.engine import Engine, handler
 from multinic_daemon.gate import Gate
+from multinic_daemon.heap import use_one_heap
 from multinic_daemon.hugepages import use_large_pages
 from multinic_daemon.journal import Journal
 from multinic_daemon.lease import serve_lease
@@ -61,6 +62,7 @@ async def run_daemon(settings: Settings) -> None:
         ConfigError: the API cannot be addressed.
         SocketInUseError: another daemon has the socket.
     """
+    use_one_heap()
     registry = load_plugins()
     log.info(
         "plugins loaded",
