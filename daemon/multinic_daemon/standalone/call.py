@@ -72,16 +72,18 @@ def _serve(request: CniRequest) -> CniReply:
     document = read_document(request.stdin)
     folder = read_data_dir(document)
     registry, network = Registry(), None
+    bounded = partial(alarm, WORK_SECONDS, partial(_end, request))
     if request.command in CHOOSING:
-        registry = load_plugins()
-        network = read_network(request.plugin, document, registry)
+        with bounded():  # plugins may be anybody's
+            registry = load_plugins()
+            network = read_network(request.plugin, document, registry)
     engine_request = replace(request, stdin=network.netconf if network else engine_netconf(document))
-    with turn(folder), alarm(WORK_SECONDS, partial(_end, request)):
+    with turn(folder), bounded():
         return trio.run(_serve_in_turn, engine_request, folder, registry, network)
 
 
 def _end(request: CniRequest) -> None:
-    """Answer for a kernel that hangs and end this process; the next one finishes what it leaves."""
+    """Answer for a kernel or a plugin that hangs, and end this process; the next one finishes what it leaves."""
     late = DaemonUnavailableError(f"standalone: {request.command} not done within {WORK_SECONDS:g} seconds")
     sys.stdout.buffer.write(error_reply(late, request).body)
     sys.stdout.buffer.flush()

@@ -21,7 +21,8 @@ LOCK_FILE = "turn.lock"
 TURN_SECONDS = 50.0
 """For those who came before."""
 WORK_SECONDS = 80.0
-"""For a call that has its turn; the engine itself gives up after 60, and takes 15 for undoing."""
+"""For reading a configuration with its plugins, and for a call that has its turn: there the engine itself gives up
+after 60, and takes 15 for undoing."""
 
 
 @contextmanager

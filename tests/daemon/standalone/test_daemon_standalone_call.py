@@ -91,19 +91,25 @@ def test_an_alarm_rings_once_and_leaves_nothing(tmp_path):
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_a_kernel_that_hangs_does_not_hold_the_answer(tmp_path):
+@pytest.mark.parametrize(
+    ("command", "hanging"),
+    [("DEL", "async def hang(*_): time.sleep(1000)\ncall.recover = hang"), ("ADD", "call.load_plugins = hang")],
+    ids=["the kernel", "a plugin that is loaded"],
+)
+def test_what_hangs_does_not_hold_the_answer(tmp_path, command, hanging):
     """The process says code 11 and ends; whoever comes next finishes what it has left."""
     script = (
         "import sys, time; from multinic_daemon.standalone import answer, call\n"
         "call.WORK_SECONDS = 0.1\n"
-        "async def hang(*_): time.sleep(1000)\n"
-        "call.recover = hang\n"
-        f"answer('multi-nic', {ENVIRONMENT!r}, sys.stdin.buffer.read())"
+        "def hang(*_): time.sleep(1000)\n"
+        f"{hanging}\n"
+        f"answer('multi-nic', {ENVIRONMENT | {'CNI_COMMAND': command}!r}, sys.stdin.buffer.read())"
     )
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, input=netconf(tmp_path), capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=netconf(tmp_path), capture_output=True, timeout=60, check=False
+    )
     assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 11)
-    assert "DEL not done within 0.1 seconds" in json.loads(done.stdout)["msg"]
+    assert f"{command} not done within 0.1 seconds" in json.loads(done.stdout)["msg"]
     assert answer("multi-nic", ENVIRONMENT, netconf(tmp_path)) == (0, b"")
 
 
