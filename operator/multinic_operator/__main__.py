@@ -17,6 +17,7 @@ from multinic_core.ports import Kubernetes
 from multinic_core.registry import Registry
 from multinic_operator.leader import Election, Fence, own_identity
 from multinic_operator.logs import log_to_stderr
+from multinic_operator.memory import exempt_what_stays
 from multinic_operator.serve import serve_operator
 from multinic_operator.world import DAEMON_IMAGE
 
@@ -104,6 +105,7 @@ def main(
 ) -> None:
     """Decide indexes and address blocks, write attachment definitions and statuses, keep the daemons, cluster-wide."""
     log_to_stderr(log_level)
+    exempt_what_stays()
     election: Election | None = None
     try:
         if leader_elect:

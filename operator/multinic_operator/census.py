@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from multinic_core.model import CIDR
@@ -28,10 +28,10 @@ class Census:
 
 def take_census(fleet: Fleet, daemons: Mapping[str, Daemon], cidr: CIDR | None) -> Census:
     """The moment that these show."""
-    on: dict[str, set[str]] = {}
+    on: dict[str, Collection[str]] = {}
     for entry in cidr.spec.cidr if cidr is not None else ():
         if cidr is not None and cidr.spec.compact:
-            on[entry.net_address] = set(fleet.on.get(entry.net_address, ()))
+            on[entry.net_address] = fleet.on.get(entry.net_address, {}).keys()
         else:
             on[entry.net_address] = {row.host_name for row in entry.hosts}
     return Census(

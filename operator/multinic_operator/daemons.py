@@ -26,6 +26,8 @@ from multinic_core.ports import Key
 from multinic_operator.world import World
 
 SWEEP_SECONDS = 5.0
+AT_ONCE = 100
+"""So many Leases are read before others get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,13 @@ class Daemons:
         self._world = world
         self._changed = changed
         self._sights: dict[str, _Sight] = {}
+        self._daemons: dict[str, Daemon] = {}
         self._nodes: dict[str, str] = {}
         """Lease name to node."""
 
     def view(self) -> Mapping[str, Daemon]:
         """Node to its daemon, for every daemon that ever held a Lease that is still there."""
-        return {node: sight.daemon for node, sight in self._sights.items()}
+        return self._daemons
 
     def problems(self) -> Mapping[str, str]:
         """Node to what its daemon says is wrong with the node itself, of daemons that are alive."""
@@ -92,6 +95,7 @@ class Daemons:
         if lease is None:
             node = self._nodes.pop(key.name, None)
             if node is not None and self._sights.pop(node, None) is not None:
+                del self._daemons[node]
                 self._changed(None)
             return
         if (node := node_of(lease)) is None:
@@ -107,6 +111,7 @@ class Daemons:
             age = _age_seconds(lease, self._world.now())
             daemon = Daemon(node, age < LEASE_SECONDS, read_report(lease))
             self._sights[node] = _Sight(daemon, text, renew_time, now - age)
+            self._daemons[node] = daemon
             self._changed(None)
             return
         if renew_time != sight.renew_time:
@@ -114,6 +119,7 @@ class Daemons:
         before = sight.daemon
         if text != sight.text:
             sight.text, sight.daemon = text, replace(before, report=read_report(lease))
+            self._daemons[node] = sight.daemon
             self._changed(_differing(before.report, sight.daemon.report))
         self._judge(sight)
 
@@ -125,11 +131,15 @@ class Daemons:
     def _judge(self, sight: _Sight) -> None:
         alive = trio.current_time() - sight.heard < LEASE_SECONDS
         if alive != sight.daemon.alive:
-            sight.daemon = replace(sight.daemon, alive=alive)
+            sight.daemon = self._daemons[sight.daemon.node] = replace(sight.daemon, alive=alive)
             self._changed(None)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take in Leases as they change and sweep at intervals; never returns."""
+        for count, lease in enumerate(self._world.leases.list(), 1):
+            self.observe(Key(lease.namespace, lease.name))
+            if count % AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
         self._world.leases.subscribe(self.observe)
         task_status.started()
         while True:

@@ -19,7 +19,7 @@ from multinic_core.registry import Registry
 from multinic_operator.catchup import caught_up
 from multinic_operator.configs import ALL, Configs
 from multinic_operator.daemons import Daemons
-from multinic_operator.hosts import Hosts
+from multinic_operator.hosts import AT_ONCE, Hosts
 from multinic_operator.leader import Election, serve_elected
 from multinic_operator.legacy import LegacyFinalizers
 from multinic_operator.logs import set_level
@@ -269,9 +269,20 @@ class Operator:
         await caught_up(self.world)
         await self.work()
 
+    async def _know_hosts(self) -> None:
+        """Take all nodes in, some at a time; whoever changes meanwhile is announced again at the subscription."""
+        fleet, hosts = self.world.fleet, self.world.hosts
+        for count, host in enumerate(hosts.list(), 1):
+            fleet.observe(host.name, host)
+            if count % AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        for name in [name for name in fleet.members if hosts.get(name) is None]:
+            fleet.observe(name, None)
+
     async def work(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reconcile until cancelled; the stores are complete."""
         async with trio.open_nursery() as nursery:
+            await self._know_hosts()
             self.subscribe()
             await nursery.start(self.daemons.serve)
             for controller in self.controllers:
