@@ -12,28 +12,16 @@ import click
 from multinic_core.errors import MultinicError
 from multinic_core.model import SYSTEM_NAMESPACE
 from multinic_daemon.logs import LEVELS, start_logging
+from multinic_daemon.options import kubeconfig_option, node_option, run_dir_option, socket_option, socket_path
 
-RUN_DIR = Path("/run/multinic")
 IPROUTE2_DIR = Path("/etc/iproute2")
 
 
 @click.group(invoke_without_command=True)
-@click.option("--node", envvar="K8S_NODENAME", help="Name of this node in Kubernetes.  [env: K8S_NODENAME]")
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    default=RUN_DIR,
-    show_default=True,
-    help="Folder of the journal; on a tmpfs.",
-)
-@click.option(
-    "--socket", type=click.Path(path_type=Path), help="Unix socket for CNI calls.  [default: RUN_DIR/cni.sock]"
-)
-@click.option(
-    "--kubeconfig",
-    envvar="KUBECONFIG",
-    help="File that names the API; the pod's service account without.  [env: KUBECONFIG]",
-)
+@node_option
+@run_dir_option
+@socket_option
+@kubeconfig_option
 @click.option(
     "--namespace",
     envvar="OPERATOR_NAMESPACE",
@@ -74,7 +62,7 @@ def main(
     settings = Settings(
         node=node,
         run_dir=run_dir,
-        socket=socket or run_dir / "cni.sock",
+        socket=socket_path(socket, run_dir),
         kubeconfig=kubeconfig or None,
         namespace=namespace,
         iproute2=Path(iproute2_dir) if iproute2_dir else None,
@@ -99,9 +87,7 @@ def _single_cause(error: BaseException) -> BaseException:
 
 
 @main.command()
-@click.option(
-    "--run-dir", type=click.Path(path_type=Path), default=RUN_DIR, show_default=True, help="Folder of the journal."
-)
+@run_dir_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with everything.")
 def dump(run_dir: Path, as_json: bool) -> None:
     """Show the journal's rows, reading only; a daemon may be running."""

@@ -6,26 +6,14 @@ from pathlib import Path
 
 import click
 
-RUN_DIR = Path("/run/multinic")
+from multinic_daemon.options import kubeconfig_option, node_option, run_dir_option, socket_option, socket_path
 
 
 @click.command()
-@click.option("--node", envvar="K8S_NODENAME", help="Name of this node in Kubernetes.  [env: K8S_NODENAME]")
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    default=RUN_DIR,
-    show_default=True,
-    help="Folder of the daemon's journal.",
-)
-@click.option(
-    "--socket", type=click.Path(path_type=Path), help="Unix socket of the daemon.  [default: RUN_DIR/cni.sock]"
-)
-@click.option(
-    "--kubeconfig",
-    envvar="KUBECONFIG",
-    help="File that names the API; the pod's service account without.  [env: KUBECONFIG]",
-)
+@node_option
+@run_dir_option
+@socket_option
+@kubeconfig_option
 @click.option("--no-api", is_flag=True, help="Compare neither pods nor mirror nor host routes.")
 @click.option("--repair", is_flag=True, help="Ask the running daemon to free what is proven dead, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -49,7 +37,7 @@ def audit(
     from multinic_core.errors import MultinicError
     from multinic_daemon.audit.run import Wanted, run_audit
 
-    wanted = Wanted(node or "", run_dir, socket or run_dir / "cni.sock", kubeconfig or None, no_api, repair, as_json)
+    wanted = Wanted(node or "", run_dir, socket_path(socket, run_dir), kubeconfig or None, no_api, repair, as_json)
     try:
         left = trio.run(run_audit, wanted)
     except MultinicError as error:
