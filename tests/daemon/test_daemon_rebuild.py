@@ -132,6 +132,27 @@ async def test_entry_that_stands_twice_in_the_mirror_is_held_once(rig: Rig) -> N
     assert set(rig.held().values()) == {1}
 
 
+@pytest.mark.parametrize("mirrored", [True, False], ids=["mirrored", "known to the kernel alone"])
+@pytest.mark.parametrize("netns", ["", "c1"], ids=["no namespace", "the old sandbox"])
+@pytest.mark.parametrize("uid", ["u1", "u2", ""], ids=["the old pod's UID", "the new pod's UID", "no UID"])
+async def test_late_del_after_the_journal_was_lost_frees_nothing_of_a_pod_made_again(
+    rig: Rig, mirrored: bool, netns: str, uid: str
+) -> None:
+    """web-0 was made again with grace 0: DELs of its old sandbox leave the new one's links and addresses."""
+    args = "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;K8S_POD_UID={}"
+    await rig.call("ADD", "c1", args=args.format("u1"))
+    new = await rig.call("ADD", "c2", args=args.format("u2"))
+    await rig.call("DEL", "c1", args=args.format("u1"))
+    if mirrored:
+        await mirror(rig)
+    rig.lose_journal()
+    for _ in range(2):
+        await rig.call("DEL", "c1", netns=rig.pod(netns) if netns else "", args=args.format(uid))
+    assert len(rig.pod_links("c2")) == 3
+    assert set(rig.held().values()) == {1}
+    assert not set(addresses(await rig.call("ADD", "c3"))) & set(addresses(new))
+
+
 async def test_unknown_attachment_is_checked_as_it_was_found(rig: Rig) -> None:
     """Its links are ours, so what changed since is told."""
     result = await rig.call("ADD", **ROUTED)
