@@ -11,10 +11,14 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 import trio
 
-from multinic_core.model import CIDRS, DAEMONSETS, IPPOOLS, Config, IPPool
+from multinic_core.errors import ApiError
+from multinic_core.model import CIDRS, DAEMONSETS, IPPOOLS, Config, IPPool, KubeObject, Resource
+from multinic_core.ports import Store
+from multinic_operator.catchup import UNREADABLE
 from multinic_operator.daemons import Daemons
 from multinic_operator.daemonset import MANAGED
 from multinic_operator.pools import each
@@ -22,6 +26,8 @@ from multinic_operator.routes import name_some
 from multinic_operator.world import World
 
 logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=KubeObject)
 
 PODS_SECONDS = 300.0
 ROUTES_SECONDS = 30.0
@@ -53,14 +59,14 @@ class Unwinding:
             ApiError: a read or write failed; that counts as no answer, never as "none left".
         """
         kube, namespace = self._world.kube, self._world.namespace
-        pools = await kube.list(IPPOOLS)
-        pods = holders(pools)
         left = PODS_SECONDS - self._waited(config)
+        pools = await self._listed(IPPOOLS, self._world.pools, patient=left > 0)
+        pods = holders(pools)
         if pods and left > 0:
             self.message = f"waits for {len(pods)} pods with addresses, at most {PODS_SECONDS:g} s: {name_some(pods)}"
             return min(left, LOOK_SECONDS)
-        if cidrs := await kube.list(CIDRS):
-            await each(partial(kube.delete, CIDRS, cidr.name, uid=cidr.metadata.uid) for cidr in cidrs)
+        cidrs = await self._listed(CIDRS, self._world.cidrs, patient=left > 0)
+        await each(partial(kube.delete, CIDRS, cidr.name, uid=cidr.metadata.uid) for cidr in cidrs)
         empty = [pool for pool in pools if not pool.spec.allocations]
         await each(partial(kube.delete, IPPOOLS, pool.name, uid=pool.metadata.uid) for pool in empty)
         if self._unrouted is None:
@@ -76,6 +82,19 @@ class Unwinding:
             logger.info("DaemonSet deleted with its Config", extra={"daemonset": daemonset.name})
         self.message, self._unrouted = "", None
         return None
+
+    async def _listed(self, resource: Resource[M], store: Store[M], *, patient: bool) -> list[M]:
+        """All objects of a kind; without those that cannot be read once there is no time left to mend them.
+
+        Raises:
+            ApiError: the API did not answer, or an object cannot be read and there is time.
+        """
+        try:
+            return await self._world.kube.list(resource)
+        except ApiError as error:
+            if patient or error.api_reason != UNREADABLE:
+                raise
+            return store.list()
 
     def _waited(self, config: Config) -> float:
         """Seconds since the deletion, by whichever clock says more, so that neither can make it endless."""

@@ -225,6 +225,20 @@ async def test_an_error_while_unwinding_is_no_answer(cluster: Any, autojump_cloc
         assert len(cluster.kube.store(CIDRS).list()) == 1
 
 
+async def test_an_unreadable_pool_does_not_make_the_deletion_endless(cluster: Any, autojump_clock: Any) -> None:
+    """It might hold addresses, so it is waited for as pods are; after that it is left where it is."""
+    cluster.node("node-1", {"eth1": "10.0.1.1/24"})
+    cluster.network()
+    async with cluster.running():
+        cluster.kube.seed_invalid(IPPOOLS, {"metadata": {"name": "odd"}, "spec": {"podCIDR": 7}})
+        await cluster.kube.delete(CONFIGS, "multi-nicd")
+        await cluster.quiet(PODS_SECONDS / 2)
+        assert len(await cluster.kube.list(CIDRS)) == 1
+        await cluster.quiet(PODS_SECONDS)
+        assert await cluster.kube.list(CONFIGS) == await cluster.kube.list(DAEMONSETS) == []
+        assert cluster.kube.raw(IPPOOLS, "odd")
+
+
 async def test_an_unreadable_config_changes_nothing(cluster: Any, autojump_clock: Any) -> None:
     """A Config that does not fit its model leaves daemons and blocks as they are."""
     cluster.node("node-1", {"eth1": "10.0.1.1/24"})
