@@ -181,7 +181,7 @@ def report(
         *many.targets,
         Target(f"memory after {memory['cycles']} cycles: multiple of before", memory["growth"], GROWTH),
     ]
-    tables = [*_step_tables(figures), _many_nics_table(figures["sixteen_to_one"]), *many.tables, _memory_table(memory)]
+    tables = [*_step_tables(figures), _many_nics_table(figures), *many.tables, _memory_table(memory)]
     return Report("node", figures, targets, tables, machine() | {"reference": reference_version()})
 
 
@@ -202,22 +202,26 @@ def _step_tables(figures: Mapping[str, Any]) -> list[Table]:
             *CONTENDERS.values(),
             "of ref.",
             "x kernel",
-            title=f"{step.capitalize()}: milliseconds, medians of {figures['runs']} runs",
+            title=f"{step.capitalize()}: milliseconds, medians and least of {figures['runs']} runs",
             caption="usual: multi-nic with the host's interpreter; of ref.: multinic's part of the reference's time;"
             " x kernel: the daemon's multiple of the kernel's",
             title_justify="left",
         )
         for count, found in figures[step].items():
-            cells = [f"{found[who]['median_ms']:.2f}" for who in CONTENDERS]
-            table.add_row(count, *cells, f"{found['ratio']:.3f}", f"{found['daemon_to_kernel']:.2f}")
+            for name, key in ((count, "median_ms"), ("least", "least_ms")):
+                times = {who: found[who][key] for who in CONTENDERS}
+                parts = (times["multinic"] / times["reference"], times["daemon"] / times["kernel"])
+                table.add_row(name, *(f"{each:.2f}" for each in times.values()), f"{parts[0]:.3f}", f"{parts[1]:.2f}")
         tables.append(table)
     return [_to_the_right(table) for table in tables]
 
 
-def _many_nics_table(sixteen_to_one: Mapping[str, Mapping[str, float]]) -> Table:
+def _many_nics_table(figures: Mapping[str, Any]) -> Table:
     table = Table("", *CONTENDERS.values(), title="16 NICs as a multiple of 1 NIC", title_justify="left")
-    for step, found in sixteen_to_one.items():
-        table.add_row(step, *(f"{found[who]:.2f}" for who in CONTENDERS))
+    for step in STEPS:
+        for name, key in ((step, "median_ms"), ("least", "least_ms")):
+            one, sixteen = figures[step]["1"], figures[step]["16"]
+            table.add_row(name, *(f"{sixteen[who][key] / one[who][key]:.2f}" for who in CONTENDERS))
     return _to_the_right(table)
 
 
