@@ -21,6 +21,7 @@ import trio
 from multinic_core.errors import ApiError
 from multinic_core.model import CIDR, CIDRS, HOST_INTERFACES, HOSTNAME_LABEL, IPPOOLS, HostInterface, IPPool
 from multinic_core.ports import Key, Kubernetes, Store
+from multinic_daemon.allhosts import ALL_HOSTS
 from multinic_daemon.derived import derive_pools, node_addresses, why_none
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class NodePools:
             return
         self._compact[key.name] = cidr
         if not cidr.spec.config.subnet and self._hosts is None:
-            self._hosts = self._kubernetes.store(HOST_INTERFACES)
+            self._hosts = self._kubernetes.store(ALL_HOSTS)
             self._hosts.subscribe(self._host_changed)
         if before is None or before.metadata.uid != cidr.metadata.uid:
             self._unread[key.name] = next(self._numbers)

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import trio
 
-from multinic_core.model import CIDR, CIDRS, HOST_INTERFACES, HostInterface
+from multinic_core.model import CIDR, CIDRS, HostInterface
 from multinic_core.plan import IPNetwork
 from multinic_core.ports import Key, Kubernetes, Store
+from multinic_daemon.allhosts import ALL_HOSTS
 from multinic_daemon.compactroutes import CompactRoutes
 from multinic_daemon.hostroutes import HostRoute, NetworkRoutes, is_routed, network_routes, order, rule_sources
 from multinic_daemon.routekeeper import Deltas
@@ -175,7 +176,7 @@ class Wishes:
 
     async def _take_compact(self, cidr: CIDR) -> None:
         if self._hosts is None:
-            self._hosts = self._kubernetes.store(HOST_INTERFACES)
+            self._hosts = self._kubernetes.store(ALL_HOSTS)
             self._hosts.subscribe(self._host_changed)
         own = self._hosts.get(self._node)
         if own is None or not self._hosts.synced:

@@ -223,8 +223,8 @@ class FakeKubernetes:
         if self._stale:
             return
         for view, store in list(self._stores.items()):
-            if view.resource == resource:
+            if (view.resource.group, view.resource.plural) == (resource.group, resource.plural):
                 if raw is not None and _shows(view, raw):
-                    store.put(see(resource, raw))
+                    store.put(see(view.resource, raw))
                 else:
                     store.remove(key)
