@@ -22,8 +22,10 @@ def derive_pools(cidr: CIDR, own: HostInterface, hosts: Iterable[HostInterface])
         ValueError: the CIDR cannot be read.
     """
     excludes = [ip_interface(text).network for text in cidr.spec.config.exclude_cidrs or ()]
-    # those of the network, which the CIDR goes with as its pools do
-    owners = [owner for owner in cidr.metadata.owner_references or () if owner.controller]
+    # The network, with which the CIDR goes as its pools do. Blocking its deletion takes a right that a daemon lacks
+    # (OwnerReferencesPermissionEnforcement).
+    found = [owner for owner in cidr.metadata.owner_references or () if owner.controller]
+    owners = [owner.model_copy(update={"block_owner_deletion": None}) for owner in found]
     rows = rows_of(cidr, own)
     blocks = [ip_network(row.pod_cidr) for row in rows]
     taken = list(node_addresses(hosts, blocks)) if not cidr.spec.config.subnet else []

@@ -126,12 +126,12 @@ def mirror_object(derived: IPPool, rows: Iterable[tuple[Allocation, Record]], bo
 
 
 def with_derived(patch: Mapping[str, Any], derived: IPPool) -> Mapping[str, Any]:
-    """A patch that also makes the object what arithmetic says now: nobody else writes it."""
-    metadata = {key: value for key, value in derived.to_json()["metadata"].items() if key != "name"}
-    return {
-        "metadata": {**metadata, **patch["metadata"]},
-        "spec": {**derived.to_json()["spec"], **patch["spec"]},
-    }
+    """A patch that also makes the object what arithmetic says now: nobody else writes it.
+
+    Its owner stays: who may not delete an object may not change whose it is.
+    """
+    metadata = {"labels": derived.metadata.labels, **patch["metadata"]}
+    return {"metadata": metadata, "spec": {**derived.to_json()["spec"], **patch["spec"]}}
 
 
 def mirror_patch(pool: IPPool, rows: Iterable[tuple[Allocation, Record]], boot_id: str) -> Mapping[str, Any] | None:

@@ -101,12 +101,18 @@ async def test_engine_sees_the_pools_that_the_operator_would_have_made(rig: Rig)
 async def test_excludes_and_owner_are_those_of_the_cidr(bare: Rig) -> None:
     """Excludes that meet the block, and the network that the CIDR goes with."""
     owner = {"apiVersion": "multinic.fms.io/v1", "kind": "MultiNicNetwork", "name": NETWORK, "uid": "u-1"}
-    write(bare, CIDRS, NETWORK, {"metadata": {"ownerReferences": [{**owner, "controller": True}]}})
+    write(
+        bare,
+        CIDRS,
+        NETWORK,
+        {"metadata": {"ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}]}},
+    )
     compact(bare, excludeCIDRs=["192.168.0.0/28", "192.168.64.9", "192.168.9.0/24"])
     await bare.pools.read_once_more()
     found = bare.pools.of_network(NETWORK)
     assert [pool.spec.excludes for pool in found] == [["192.168.0.0/28"], [], ["192.168.64.9/32"]]
-    assert {(pool.metadata.owner_references or [])[0].uid for pool in found} == {"u-1"}
+    references = {json.dumps(pool.to_json()["metadata"]["ownerReferences"]) for pool in found}
+    assert references == {json.dumps([{**owner, "controller": True}])}
 
 
 async def test_nic_addresses_are_excluded_where_nic_networks_are_cut(bare: Rig) -> None:
@@ -192,6 +198,24 @@ async def test_object_of_a_node_that_left_becomes_ours_and_one_of_a_node_that_is
         await until(lambda: bare.mirrored().get(POOL) == ["default/pod-1 192.168.0.1"], 60)
         assert bare.kubernetes.raw(IPPOOLS, POOL)["metadata"]["labels"]["hostname"] == NODE
     assert bare.journal.taken_over() == []
+
+
+async def test_object_that_is_there_follows_the_cidr_with_the_next_entry(rig: Rig, autojump_clock: Any) -> None:
+    """Nobody else writes it any more: excludes and NIC are set right along with the entries, the owner stays."""
+    rig.kubernetes.seed(HOST_INTERFACES, host(NODE, 0))
+    owner = {"apiVersion": "v1", "kind": "Somebody", "name": "x", "uid": "u"}
+    write(rig, IPPOOLS, POOL, {"metadata": {"ownerReferences": [owner]}, "spec": {"interfaceName": "old"}})
+    compact(rig, excludeCIDRs=["192.168.0.0/28"])
+    async with serving(rig):
+        await trio.sleep(60)
+        assert rig.kubernetes.count(resource=IPPOOLS) == 0
+        await rig.call("ADD")
+        await until(lambda: len(rig.mirrored()) == 3)
+        raw = rig.kubernetes.raw(IPPOOLS, POOL)
+        assert raw["spec"]["excludes"] == ["192.168.0.0/28"]
+        assert raw["spec"]["interfaceName"] == "eth1"
+        assert [each["address"] for each in raw["spec"]["allocations"]] == ["192.168.0.16"]
+        assert raw["metadata"]["ownerReferences"] == [owner]
 
 
 async def test_object_that_is_deleted_is_made_again(bare: Rig, autojump_clock: Any) -> None:
