@@ -144,7 +144,7 @@ class Watch:
         for network in self._nics.pop(key.name, {}).values():
             self._count[network] -= 1
             self._by_network[network].pop(key.name, None)
-            if not self._by_network[network]:
+            if not self._count[network]:
                 del self._by_network[network], self._count[network]
         for ifname, network in nics.items():
             self._count[network] += 1

@@ -99,3 +99,14 @@ def test_networks_without_a_subnet_claim_the_nic_networks_that_they_cut(make_net
     old = network("old", "2026-01-01T00:00:00Z", subnet=None, masterNets=["10.0.1.0/24"])
     new = network("new", "2026-01-02T00:00:00Z", subnet=None)
     assert claims_on(new, [old, new], {}) == [Claim("old", ip_network("10.0.1.0/24"), whole=False)]
+
+
+async def test_a_node_with_two_nics_in_one_network_comes_and_goes(cluster: Any) -> None:
+    """Both NICs are counted, and neither stays when the node is rewired or goes."""
+    around = watch(cluster)
+    cluster.node("node-1", {"eth1": "10.0.1.1/24", "eth2": "10.0.1.2/24"})
+    assert {str(network): one.nics for network, one in around.now().nics.items()} == {"10.0.1.0/24": 2}
+    await cluster.rewire("node-1", {"eth1": "10.0.1.1/24"})
+    assert {str(network): one.nics for network, one in around.now().nics.items()} == {"10.0.1.0/24": 1}
+    await cluster.rewire("node-1", {})
+    assert around.now().nics == {}
