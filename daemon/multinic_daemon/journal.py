@@ -59,7 +59,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-_read_address = lru_cache(maxsize=4096)(ip_interface)
+_read_address = lru_cache(maxsize=2048)(ip_interface)
 """Kept, as the mirror reads the same addresses at each of its writes."""
 
 
