@@ -13,12 +13,13 @@ from dataclasses import replace
 
 from multinic_core.errors import DaemonUnavailableError, KernelError
 from multinic_core.model import IPPool
-from multinic_core.plan import IPNetwork
+from multinic_core.plan import Allocation, IPNetwork
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.detach import detach
 from multinic_daemon.engine.takenover import links_of
 from multinic_daemon.journal import Journal
 from multinic_daemon.journal_file import read_snapshot
+from multinic_daemon.kernel import SandboxLink
 from multinic_daemon.rebuild import read_blocks, take_missing
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,12 @@ log = logging.getLogger(__name__)
 def held_elsewhere(journal: Journal, pools: Set[str]) -> list[IPNetwork]:
     """Addresses that the journal holds in other pools: of other networks, or of this one when it was written
     differently. Pools may overlap, addresses must not."""
-    rows = read_snapshot(journal.path).allocations.values()
-    return [type(each.address.network)(each.address.ip) for row in rows for each in row if each.pool not in pools]
+    return [type(each.address.network)(each.address.ip) for each in _recorded(journal) if each.pool not in pools]
+
+
+def _recorded(journal: Journal) -> list[Allocation]:
+    """All that the journal holds."""
+    return [each for row in read_snapshot(journal.path).allocations.values() for each in row]
 
 
 async def take_stock(engine: Engine, pools: Sequence[IPPool]) -> None:
@@ -45,17 +50,14 @@ async def take_stock(engine: Engine, pools: Sequence[IPPool]) -> None:
         sandboxes = await engine.in_thread(engine.kernel.survey)
     except KernelError as error:
         raise DaemonUnavailableError(f"standalone: not known which addresses are held: {error}") from error
-    blocks, _ = read_blocks(new)
-    # Links of others, with a daemon on this machine, are none of our business unless they have our addresses.
-    sandboxes = [
-        replace(
-            sandbox,
-            links=tuple(
-                link for link in sandbox.links if any(a.ip in b.network for a in link.addresses for b in blocks)
-            ),
-        )
-        for sandbox in sandboxes
-    ]
+    networks = [block.network for block in read_blocks(new)[0]]
+    recorded = {each.address.ip for each in _recorded(journal)}
+
+    def unknown(link: SandboxLink) -> bool:
+        return any(a.ip not in recorded and any(a.ip in network for network in networks) for a in link.addresses)
+
+    # Other links are none of our business, though a daemon on this machine may have made them just like ours.
+    sandboxes = [replace(each, links=tuple(filter(unknown, each.links))) for each in sandboxes]
     stock = take_missing(
         new, sandboxes, journal.boot_id, lambda pool, index: index in journal.held(pool), journal.groups()
     )
