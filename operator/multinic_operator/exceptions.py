@@ -11,7 +11,7 @@ without an index keeps its own from serving in this network, now and for NICs it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from multinic_core.model import CIDRSpec, IndexClaim
@@ -78,12 +78,14 @@ def must_be_barred(fleet: Fleet, rows: Rows, member: Member) -> bool:
     return own is not None and any(fleet.claim_holders(rows.network, net, own) - {member.name} for net in rows.places)
 
 
-def settle(fleet: Fleet, rows: Rows, member: Member, before: Rows | None = None, first: str = "") -> Settled:
+def settle(
+    fleet: Fleet, rows: Rows, member: Member, before: Rows | None = None, first: Mapping[str, str] | None = None
+) -> Settled:
     """The claims that this node is to have in this network; those that it has stay as they are.
 
     Args:
         before: the network as it was: an index that served there goes on, by claim where it would not by itself.
-        first: of several NICs without a claim, the one that has had the node's own index so far.
+        first: NIC network to the NIC there that has had the node's own index so far, where several have no claim.
     """
     network, own = rows.network, member.index
     claims = [claim for claim in member.claims_in(network) if claim.host_index is not None]
@@ -102,7 +104,8 @@ def settle(fleet: Fleet, rows: Rows, member: Member, before: Rows | None = None,
         kept += [claim for claim in there if placed.get(claim.interface_name, net) == net]
         settled.claims += kept
         served = not there and before is not None and own is not None and before.serves(net, own) and not barred
-        for nic in sorted(nics, key=lambda nic: (nic.ifname != first, nic.ifname)):
+        had = (first or {}).get(net)
+        for nic in sorted(nics, key=lambda nic: (nic.ifname != had, nic.ifname)):
             taken = {claim.host_index for claim in settled.claims if claim.net_address == net}
             wishes = [own, *ours, *others] if served or serves else [*ours, *others]
             index = next(

@@ -13,7 +13,7 @@ from functools import partial
 import trio
 
 from multinic_core.errors import ApiError
-from multinic_core.model import HOST_INTERFACES, IPPOOLS, NODES, IndexClaim
+from multinic_core.model import HOST_INTERFACES, IPPOOLS, NODES, IndexClaim, pool_name
 from multinic_core.pools import HeldIndexes
 from multinic_core.rows import Rows
 from multinic_operator.departed import Departure, decode_departed, encode_departed, read_departed, write_departed
@@ -94,10 +94,13 @@ class Hosts:
         await write_member(world, name)
         return None
 
-    def number(self, name: str) -> set[str]:
+    def number(self, name: str, before: Member | None = None) -> set[str]:
         """Decide what this node is to have; gives the compact networks that must be looked at as a whole.
 
         Nothing is decided before :meth:`prepare` has run.
+
+        Args:
+            before: the node as it was until now; of two NICs in one network the one that was there keeps its block.
         """
         fleet = self._world.fleet
         if self._recorded is None or (member := fleet.members.get(name)) is None:
@@ -107,12 +110,32 @@ class Hosts:
             member = self._first_index(member)
         for rows in self.compact_rows().values():
             if concerns(fleet, member, rows):
-                settled = settle(fleet, rows, member)
+                settled = settle(fleet, rows, member, first=self._first_nics(rows, member, before))
                 if settled.left or settled.bars:
                     touched.add(rows.network)
                 if not settled.bars:  # else the network's own reconcile does it, in the right order
                     member = fleet.decide(name, member.index, with_claims(member, rows.network, settled.claims))
         return touched
+
+    def _first_nics(self, rows: Rows, member: Member, before: Member | None) -> dict[str, str]:
+        """NIC network to the NIC that has had the node's own index there, for networks where the node has several.
+
+        The one that was alone there until now; after a restart, the one whose pool has addresses in use.
+        """
+        found: dict[str, str] = {}
+        for net, nics in member.nets.items():
+            if len(nics) < 2 or net not in rows.places or member.index is None or member.index >= rows.limit:
+                continue
+            was = before.nets.get(net, ()) if before is not None else ()
+            pool = self._world.pools.get(pool_name(rows.network, rows.pod_cidr(net, member.index)))
+            names = [nic.ifname for nic in nics]
+            if len(was) == 1 and was[0].ifname in names:
+                found[net] = was[0].ifname
+            elif len(was) == 1:
+                found[net] = next((nic.ifname for nic in nics if nic.address == was[0].address), "")
+            elif pool is not None and pool.spec.allocations:
+                found[net] = pool.spec.interface_name
+        return found
 
     def _first_index(self, member: Member) -> Member:
         world, fleet = self._world, self._world.fleet

@@ -183,7 +183,7 @@ class Operator:
         if before is after:
             return
         known = {entry.net_address for cidr in self.world.cidrs.list() for entry in cidr.spec.cidr}
-        touched = self.hosts.number(key.name)
+        touched = self.hosts.number(key.name, before)
         if after is not None and not after.nets.keys() <= known:
             touched = {network.name for network in self.world.networks.list()}
         self._touch_blocks(touched)
