@@ -196,7 +196,7 @@ def parse_ipam(network: MultiNicNetwork) -> dict[str, object]:
         raise ConfigError(f"spec.ipam: not JSON at line {error.lineno} column {error.colno}: {error.msg}") from error
     if not isinstance(block, dict):
         raise ConfigError(f"spec.ipam: found a JSON {type(block).__name__}, expected an object")
-    if not isinstance(block.get("type"), str):
+    if not isinstance(block.get("type"), str) or not block["type"]:
         raise ConfigError(f"spec.ipam.type: found {block.get('type')!r}, expected the name of an IPAM")
     return block
 

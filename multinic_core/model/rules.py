@@ -64,12 +64,6 @@ NETWORK_RULES = (
     ),
 )
 SUBNET_RULES = (
-    Rule(
-        "!self.contains(',')",
-        '"found \'" + self + "\', expected one subnet: address blocks of two families in one network are not'
-        ' supported yet, make one network for each"',
-        "expected one subnet: make one network for each address family",
-    ),
     *NETWORK_RULES,
     Rule(
         "!isCIDR(self) || ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '::/8', 'fe80::/10',"
@@ -132,6 +126,20 @@ HOST, INTERFACE = _bits("hostBlock"), _bits("interfaceBlock")
 BUILT_IN_SUBNET = f"self.ipam.{BUILT_IN} && has(self.subnet) && isCIDR(self.subnet)"
 WIDTH = "(cidr(self.subnet).ip().family() == 4 ? 32 : 128)"
 SPEC_RULES = (
+    Rule(
+        f"!self.ipam.{BUILT_IN} || !has(self.subnet) || !self.subnet.contains(',')",
+        '"found \'" + self.subnet + "\', expected one subnet: address blocks of two families in one network are not'
+        ' supported yet, make one network for each"',
+        "expected one subnet: make one network for each address family",
+        ".subnet",
+    ),
+    Rule(
+        r"!has(self.multiNICIPAM) || !self.multiNICIPAM || self.ipam.matches(r'\{')",
+        "'found true with an empty spec.ipam, expected an IPAM that gives one address per NIC such as"
+        """ "multi-nic-ipam", or false'""",
+        "found true with an empty spec.ipam, expected an IPAM that gives one address per NIC, or false",
+        ".multiNICIPAM",
+    ),
     Rule(
         f"!({BUILT_IN_SUBNET}) || cidr(self.subnet).prefixLength() + {INTERFACE} + {HOST} <= {WIDTH}",
         f"'spec.ipam.hostBlock: found ' + string({HOST}) + ', but ' + self.subnet + ' with interfaceBlock ' +"

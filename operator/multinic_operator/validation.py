@@ -100,8 +100,8 @@ def validate(
     else:
         if network.spec.multi_nic_ipam and not ipam:
             problems.append(
-                "spec.multiNICIPAM: found True with an empty spec.ipam, expected an IPAM that gives one address per NIC"
-                " such as 'multi-nic-ipam', or False"
+                "spec.multiNICIPAM: found true with an empty spec.ipam, expected an IPAM that gives one address per NIC"
+                " such as 'multi-nic-ipam', or false"
             )
     master_nets = _master_nets(network, around, problems, warnings)
     blocks: BlockRequest | None = None
@@ -113,6 +113,8 @@ def validate(
         blocks = _blocks(network, settings, master_nets, problems)
         if blocks is not None:
             low = _judge(network, blocks, around, claims, recorded, problems)
+    else:
+        problems += _handed_on_subnet(network)
     if problems or config is None:
         raise ConfigError(*problems)
     l3 = settings is not None and settings.is_l3 and bool(network.spec.multi_nic_ipam)
@@ -265,13 +267,15 @@ def _conflicts(blocks: BlockRequest, around: Surroundings, claims: Iterable[Clai
         if overlaps(claim.subnet, subnet):
             what = f"of network {claim.network!r}" if claim.whole else f"which network {claim.network!r} cuts"
             yield f"spec.subnet: found '{subnet}', which overlaps '{claim.subnet}' {what}; choose another subnet"
-    if any(overlaps(subnet, other) for other in NOT_FOR_PODS):
-        yield (
-            f"spec.subnet: found '{subnet}', which has addresses that no pod may hold (unspecified, loopback,"
-            " link-local or multicast), expected a unicast network such as '192.168.0.0/16'"
-        )
+    yield from _not_for_pods(subnet)
     if as_recorded:
         return  # a node that arrives later must not stop a network that works: it only gets no block
+    for net in blocks.master_nets:
+        if overlaps(net, subnet):
+            yield (
+                f"spec.subnet: found '{subnet}', which overlaps '{net}' of spec.masterNets, expected a subnet apart"
+                " from the NICs' own, or none to cut those"
+            )
     for found in around.networks():
         if overlaps(found, subnet):
             owner = around.nics[found]
@@ -285,6 +289,25 @@ def _conflicts(blocks: BlockRequest, around: Surroundings, claims: Iterable[Clai
         yield f"spec.subnet: found '{subnet}', which overlaps {one.network}, {one.owner}; choose another subnet"
     if len(taken) > CONFLICTS_IN_MESSAGE:
         yield f"spec.subnet: found '{subnet}', which overlaps more of the cluster's own networks; choose another subnet"
+
+
+def _not_for_pods(subnet: IPNetwork) -> Iterable[str]:
+    if any(overlaps(subnet, other) for other in NOT_FOR_PODS):
+        yield (
+            f"spec.subnet: found '{subnet}', which has addresses that no pod may hold (unspecified, loopback,"
+            " link-local or multicast), expected a unicast network such as '192.168.0.0/16'"
+        )
+
+
+def _handed_on_subnet(network: MultiNicNetwork) -> Iterable[str]:
+    """Problems of a subnet that pods' CNI configuration only shows, as another IPAM gives the addresses."""
+    for part in (network.spec.subnet or "").split(","):
+        if not part.strip():
+            continue
+        try:
+            yield from _not_for_pods(parse_network(part, "spec.subnet"))
+        except ConfigError as error:
+            yield from error.problems
 
 
 def _cut_twice(blocks: BlockRequest, around: Surroundings, claims: Iterable[Claim]) -> Iterable[str]:

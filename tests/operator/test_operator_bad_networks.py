@@ -172,6 +172,7 @@ TABLE = (
     Bad("host routes without a subnet", RULES, "spec.subnet", "''", "expected a subnet", {"subnet": None}),
     Bad("a name for a name server", RULES, "spec.plugin.dns.nameservers[0]", "'dns.local'", "such as '10.96.0.10'",
         plugin(dns={"nameservers": ["dns.local"]})),
+    Bad("one call for nothing", RULES, "spec.multiNICIPAM", "true", "expected an IPAM", {"ipam": "", "subnet": None}),
     # What more than the text tells
     Bad("half a JSON", WEBHOOK, "spec.ipam", "not JSON at line 1", "", {"ipam": '{"type": "multi-nic-ipam",}'}),
     Bad("hostblock", WEBHOOK, "spec.ipam.hostblock", "unknown key", "expected 'hostBlock'", ipam(hostblock=6)),
@@ -191,7 +192,6 @@ TABLE = (
         ipam(routes=[{"dst": "10.9.0.0/16", "gw": "fd00::1"}])),
     Bad("a word as name server", WEBHOOK, "spec.ipam.dns.nameservers[0]", "'dns'", "such as '10.96.0.10'",
         ipam(dns={"nameservers": ["dns"]})),
-    Bad("one call for nothing", WEBHOOK, "spec.multiNICIPAM", "True", "expected an IPAM", {"ipam": "", "subnet": None}),
     Bad("an unknown plugin", WEBHOOK, "spec.plugin.type", "'ipvlam'", "expected one of", plugin(type="ipvlam")),
     Bad("an unknown strategy", WEBHOOK, "spec.attachPolicy.strategy", "'best'", "expected one of",
         {"attachPolicy": {"strategy": "best"}}),
