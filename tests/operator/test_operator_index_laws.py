@@ -38,6 +38,7 @@ steps = st.one_of(
     st.tuples(st.just("leave"), hosts),
     st.tuples(st.just("forget"), hosts),
     st.tuples(st.just("restart")),
+    st.tuples(st.just("crash"), st.integers(1, 9)),
     st.tuples(st.just("lose")),
     st.tuples(st.just("exclude"), st.sampled_from([[], ["192.168.0.0/19"], ["192.168.96.0/19", "192.168.8.0/21"]])),
 )
@@ -64,18 +65,28 @@ def blocks_now(kube: Any) -> dict[tuple[str, str], str]:
     }
 
 
+class Killed(BaseException):
+    """The operator is gone: nothing of it runs any more."""
+
+
 class Watcher(list[Any]):
-    """The log of writes, which judges the world after each of them."""
+    """The log of writes, which judges the world after each of them, and ends the operator after some."""
 
     def __init__(self, kube: Any) -> None:
         super().__init__(kube.writes)
         self.kube = kube
         self.known: dict[tuple[str, str], str] = {}
         self.wrongs: list[str] = []
+        self.left = 0
+        """So many writes of the operator until it is killed; 0: it lives."""
 
     def append(self, item: Any) -> None:
         super().append(item)
         self.judge()
+        if self.left:
+            self.left -= 1
+            if not self.left:
+                raise Killed
 
     def judge(self) -> None:
         now = blocks_now(self.kube)
@@ -113,6 +124,10 @@ class Play:
     async def do(self, step: tuple[Any, ...]) -> bool:
         """Take one step; gives whether the operator is to be started again."""
         kind, rest = step[0], step[1:]
+        if kind == "crash":
+            self.watcher.left = rest[0]
+            return False
+        left, self.watcher.left = self.watcher.left, 0  # what follows is not the operator's
         if kind in ("restart", "lose"):
             if kind == "lose":
                 await self.kube.delete(CONFIG_MAPS, INDEXES_NAME, SYSTEM_NAMESPACE)
@@ -123,6 +138,7 @@ class Play:
         if kind == "exclude":
             ipam = {"type": "multi-nic-ipam", "hostBlock": 3, "interfaceBlock": 2, "vlanMode": "l3"}
             await self.cluster.edit(ipam=ipam | {"excludeCIDRs": rest[0]})
+            self.watcher.left = left
             return False
         host = rest[0]
         if kind == "join" and host not in self.wired:
@@ -149,7 +165,32 @@ class Play:
             await self.kube.delete(HOST_INTERFACES, host)
             await self.cluster.quiet(1)
             self.cluster.host(host, self.wired[host])
+        self.watcher.left = left
         return False
+
+
+async def until_started_again(show: Play, remaining: list[tuple[Any, ...]]) -> bool:
+    """Take steps with one operator until it ends; gives whether all are taken and all is quiet."""
+    done = False
+    try:
+        async with show.cluster.running():
+            while remaining:
+                again = await show.do(remaining.pop(0))
+                show.watcher.judge()
+                if again:
+                    break
+                await show.cluster.quiet()
+            else:
+                show.watcher.left = 0
+                await show.cluster.quiet()
+                done = True
+    except BaseExceptionGroup as group:
+        killed, others = group.split(Killed)
+        if others is not None:
+            raise others from None
+        assert killed is not None
+    assert not show.watcher.wrongs, "; ".join(show.watcher.wrongs[:3])
+    return done
 
 
 def play(cluster: Any, history: list[tuple[Any, ...]], end: Callable[[Play], None]) -> None:
@@ -159,20 +200,9 @@ def play(cluster: Any, history: list[tuple[Any, ...]], end: Callable[[Play], Non
         cluster.network(ipam={"type": "multi-nic-ipam", "hostBlock": 3, "interfaceBlock": 2, "vlanMode": "l3"})
         show = Play(cluster)
         remaining = list(history)
-        while True:
-            async with cluster.running():
-                while remaining:
-                    again = await show.do(remaining.pop(0))
-                    show.watcher.judge()
-                    assert not show.watcher.wrongs, "; ".join(show.watcher.wrongs[:3])
-                    if again:
-                        break
-                    await cluster.quiet()
-                else:
-                    await cluster.quiet()
-                    assert not show.watcher.wrongs, "; ".join(show.watcher.wrongs[:3])
-                    end(show)
-                    break
+        while not await until_started_again(show, remaining):
+            pass
+        end(show)
         writes = len(show.watcher)
         async with cluster.running():
             pass
