@@ -8,7 +8,9 @@ joined to the view, and it is never written.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import Protocol
 
 import trio
 
@@ -25,7 +27,6 @@ from multinic_core.model import (
 )
 from multinic_core.plan import IPAddress, IPInterface, Nic, NodeView
 from multinic_core.ports import Key, Kubernetes, Store
-from multinic_daemon.discovery import Discovery
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,20 @@ SETTLE_SECONDS = 0.1
 RETRY_SECONDS = 1.0
 """Pause after a write that the API refused, doubled up to ``RETRY_MOST_SECONDS`` while it goes on refusing."""
 RETRY_MOST_SECONDS = 30.0
+
+
+class NicSource(Protocol):
+    """What knows the NICs of a node: :class:`multinic_daemon.discovery.Discovery`, which describes the methods."""
+
+    def view(self) -> NodeView: ...
+
+    def subscribe(self, changed: Callable[[], None]) -> None: ...
+
+    async def settled(self) -> None: ...
+
+    def set_declared(self, declared: Mapping[str, tuple[IPInterface, ...]]) -> None: ...
+
+    def set_internal_addresses(self, addresses: frozenset[IPAddress]) -> None: ...
 
 
 def entry(nic: Nic) -> HostInterfaceEntry:
@@ -74,7 +89,7 @@ def internal_addresses(node: Node) -> frozenset[IPAddress]:
 async def serve_publishing(
     node: str,
     kubernetes: Kubernetes,
-    discovery: Discovery,
+    discovery: NicSource,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -91,7 +106,7 @@ async def serve_publishing(
 
 
 class _Publisher:
-    def __init__(self, node: str, kubernetes: Kubernetes, discovery: Discovery, store: Store[HostInterface]) -> None:
+    def __init__(self, node: str, kubernetes: Kubernetes, discovery: NicSource, store: Store[HostInterface]) -> None:
         self._node = node
         self._kubernetes = kubernetes
         self._discovery = discovery

@@ -13,19 +13,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
 from multinic_core.errors import KernelError
 from multinic_core.model import RouteReport
 from multinic_core.ports import Kubernetes
-from multinic_daemon.hostroutes import PROTOCOL
+from multinic_daemon.hostroutes import PROTOCOL, NetworkRoutes
 from multinic_daemon.netlink import events as ev
 from multinic_daemon.netlink import open_netns
 from multinic_daemon.netlink import requests as rq
 from multinic_daemon.netlink.observed import Link, decode_address, decode_link, decode_route
 from multinic_daemon.netlink.wire import Message
-from multinic_daemon.routekeeper import RouteKeeper
+from multinic_daemon.routekeeper import Deltas, RouteKeeper
 from multinic_daemon.tables import IPROUTE2
 from multinic_daemon.wishes import Step, Wishes
 
@@ -43,6 +44,21 @@ _GROUPS = (ev.LINKS, ev.IPV4_ADDRESSES, ev.IPV6_ADDRESSES, ev.IPV4_ROUTES, ev.IP
 
 Report = Callable[[str, RouteReport | None], None]
 """Called with a network and how its routes stand; None when it has none on this node (any more)."""
+
+
+class Keeper(Protocol):
+    """What brings routes to where they are wanted: :class:`RouteKeeper` for a kernel; its methods may block."""
+
+    tables: dict[str, int]
+    ifindexes: frozenset[int]
+    links: dict[str, Link]
+
+    @property
+    def port(self) -> int: ...
+
+    def reconcile(self, wishes: Collection[NetworkRoutes], unknown: Collection[str] = ()) -> dict[str, list[str]]: ...
+
+    def follow(self, deltas: Deltas) -> dict[str, list[str]] | None: ...
 
 
 async def serve_routes(
@@ -69,13 +85,32 @@ async def serve_routes(
     keeper = RouteKeeper(netns=netns, iproute2=iproute2)
     try:
         with open_netns(netns) as file, ev.Events(*_GROUPS, netns=file if netns else None) as events:
-            async with trio.open_nursery() as nursery:
-                service = _Service(node, kubernetes, report, keeper, nursery, span)
-                task_status.started()
-                nursery.start_soon(service.listen, events)
-                await service.run()
+            await serve_wishes(node, kubernetes, report, keeper, span=span, events=events, task_status=task_status)
     finally:
         keeper.close()
+
+
+async def serve_wishes(
+    node: str,
+    kubernetes: Kubernetes,
+    report: Report,
+    keeper: Keeper,
+    *,
+    span: Callable[[int], None] = lambda nodes: None,
+    events: ev.Events | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """As ``serve_routes``, with whatever keeps the routes.
+
+    Args:
+        events: the announcements of the kernel that they are kept in; None: nobody else touches them.
+    """
+    async with trio.open_nursery() as nursery:
+        service = _Service(node, kubernetes, report, keeper, nursery, span)
+        task_status.started()
+        if events is not None:
+            nursery.start_soon(service.listen, events)
+        await service.run()
 
 
 class _Service:
@@ -84,7 +119,7 @@ class _Service:
         node: str,
         kubernetes: Kubernetes,
         report: Report,
-        keeper: RouteKeeper,
+        keeper: Keeper,
         nursery: trio.Nursery,
         span: Callable[[int], None],
     ) -> None:

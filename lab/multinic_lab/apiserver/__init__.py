@@ -12,22 +12,28 @@ a test break any of it, ``requestlog`` tells it who asked for what, ``rights`` w
 from .api import Api, LogProvider
 from .errors import ApiError
 from .faults import Fault, Faults
-from .requestlog import Entry, RequestLog
+from .http import Request
+from .requestlog import Entry, RequestListener, RequestLog, read_entry
 from .rights import Rights
 from .server import ApiServer, serve_api, write_kubeconfig
-from .store import Store
+from .store import Change, Place, Store
 
 __all__ = [
     "Api",
     "ApiError",
     "ApiServer",
+    "Change",
     "Entry",
     "Fault",
     "Faults",
     "LogProvider",
+    "Place",
+    "Request",
+    "RequestListener",
     "RequestLog",
     "Rights",
     "Store",
+    "read_entry",
     "serve_api",
     "write_kubeconfig",
 ]

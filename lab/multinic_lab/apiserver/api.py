@@ -19,7 +19,7 @@ from .errors import ApiError, Json
 from .faults import Faults
 from .http import Answer, Request, Response
 from .reads import Reads
-from .requestlog import RequestLog
+from .requestlog import RequestListener
 from .rest import Rest
 from .scheme import Scheme
 from .store import Record, Store, encode
@@ -48,8 +48,8 @@ class Api:
         self.controllers = Controllers(self.rest)
         self.logs: LogProvider | None = None
         """Set by the embedding program to answer ``kubectl logs``."""
-        self.requests: RequestLog | None = None
-        """Set by the embedding program to have requests recorded."""
+        self.requests: RequestListener | None = None
+        """Set by the embedding program to hear of requests."""
         self.reads = Reads(store, bookmark_seconds)
         faults.on_drop(self.reads.drop_watches)
         self._furnish()

@@ -1,6 +1,7 @@
 """Lists and watches over HTTP: query parameters in, pages and streams out."""
 
 import re
+from collections import Counter
 
 from . import errors, listing, negotiation, selectors, table
 from .errors import ApiError, Json
@@ -17,6 +18,8 @@ class Reads:
         self._store = store
         self._bookmark_seconds = bookmark_seconds
         self._watchers: set[Watcher] = set()
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """User agent up to the first ``/`` and plural, to the bytes that its watches of that kind were sent."""
 
     def drop_watches(self, path: str, orderly: bool) -> int:
         found = [w for w in self._watchers if re.search(path, w.path)]
@@ -104,10 +107,16 @@ class Reads:
         watcher = Watcher(self._store, collection, wish, self._bookmark_seconds)
         watcher.prepare()
 
+        receiver = request.headers.get("user-agent", "").partition("/")[0], target.resource.plural
+
         async def produce(send: Send) -> None:
+            async def counted(data: bytes) -> None:
+                self.sent[receiver] += len(data)
+                await send(data)
+
             self._watchers.add(watcher)
             try:
-                await watcher.run(send)
+                await watcher.run(counted)
             finally:
                 self._watchers.discard(watcher)
 

@@ -48,6 +48,7 @@ async def serve_api(
     extra_sockets: Sequence[socket.socket] = (),
     store: Store | None = None,
     bookmark_seconds: float = 30.0,
+    history: int = 4096,
     task_status: trio.TaskStatus[ApiServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the Kubernetes API until cancelled; ``task_status.started`` gets the ``ApiServer``.
@@ -58,6 +59,7 @@ async def serve_api(
         store: objects to begin with, perhaps those of a server that has ended; None for an empty store. The usual
             namespaces are added either way.
         bookmark_seconds: how often idle watches are sent a bookmark.
+        history: changes that a new store keeps of each kind; a watcher that falls further behind has to list again.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -67,7 +69,7 @@ async def serve_api(
     for extra in extra_sockets:
         extra.setblocking(False)
         listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(extra)))
-    api = Api(store or Store(), Faults(), bookmark_seconds=bookmark_seconds)
+    api = Api(store or Store(window=history), Faults(), bookmark_seconds=bookmark_seconds)
     shown = f"[{host}]" if ":" in host else host
     try:
         async with trio.open_nursery() as nursery:

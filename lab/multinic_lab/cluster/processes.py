@@ -77,13 +77,14 @@ class Kept:
             try:
                 status = await process.wait()
             finally:
-                await _end(process)
+                await end(process)
                 self.pid = 0
             logger.warning("process ended", extra={"command": self.argv[-1], "status": status})
             await trio.sleep(RESTART_SECONDS)
 
 
-async def _end(process: trio.Process) -> None:
+async def end(process: trio.Process) -> None:
+    """SIGTERM and some seconds, then SIGKILL; waits for the end."""
     if process.poll() is not None:
         return
     with trio.CancelScope(shield=True):

@@ -59,11 +59,11 @@ async def _run(launcher: socket.socket, listener: socket.socket | None, fds: tup
         stream: trio.abc.Stream = trio.SocketStream(connection)
     else:
         assert fds is not None
-        stream = _stream(*fds)
+        stream = inherited_stream(*fds)
     await Agent(stream, Launcher(launcher)).run()
 
 
-def _stream(read: int, write: int) -> trio.abc.Stream:
+def inherited_stream(read: int, write: int) -> trio.abc.Stream:
     """A stream over inherited descriptors; one socket may serve as both."""
     if read == write and stat.S_ISSOCK(os.fstat(read).st_mode):
         sock = socket.socket(fileno=read)

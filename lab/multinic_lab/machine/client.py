@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import IO, Any
 
 import trio
 
@@ -166,15 +166,26 @@ async def connect(
 
 @asynccontextmanager
 async def open_agent(
-    *, on_event: OnEvent = _ignore, env: Mapping[str, str] | None = None, python: str = sys.executable
+    *,
+    on_event: OnEvent = _ignore,
+    env: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+    module: str = "multinic_lab.machine",
+    log: IO[bytes] | None = None,
 ) -> AsyncIterator[AgentClient]:
-    """Start an agent on this machine (needs root) and end it, and all it made, with the block."""
+    """Start an agent on this machine (needs root) and end it, and all it made, with the block.
+
+    Args:
+        module: what is run, when not the agent itself; it gets its stream by ``--fds``.
+        log: takes its standard error; None: ours does.
+    """
     ours, theirs = socket.socketpair()
     with theirs:
         number = str(theirs.fileno())
         process = await trio.lowlevel.open_process(
-            [python, "-m", "multinic_lab.machine", "--fds", number, number],
+            [python, "-m", module, "--fds", number, number],
             stdin=subprocess.DEVNULL,
+            stderr=log,
             pass_fds=(theirs.fileno(),),
             env=dict(env) if env is not None else None,
             start_new_session=True,
