@@ -154,9 +154,15 @@ class CrashNode:
         executable: str = "multi-nic",
         ifname: str = "net1",
         netns: str = "",
+        uid: str = "",
         **fields: Any,
     ) -> Any:
-        """Run the real executable as a runtime does; what it prints, as JSON. ``netns``: another path to the pod's."""
+        """Run the real executable as a runtime does; what it prints, as JSON.
+
+        Args:
+            netns: another path to the pod's namespace.
+            uid: the pod's, where the API knows the pod.
+        """
         netconf = {"cniVersion": "1.1.0", "name": "net-a", "type": "multi-nic", "plugin": self.plugin}
         netconf |= {"ipam": {"type": "multi-nic-ipam"}}
         environment = {
@@ -165,7 +171,7 @@ class CrashNode:
             "CNI_NETNS": netns or (self.pod(pod) if pod else ""),
             "CNI_IFNAME": ifname if pod else "",
             "CNI_PATH": str(self.folder / "bin"),
-            "CNI_ARGS": f"K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_UID=uid-{pod}",
+            "CNI_ARGS": f"K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_UID={uid or f'uid-{pod}'}",
         }
         done = subprocess.run(
             [self.folder / "bin" / executable],

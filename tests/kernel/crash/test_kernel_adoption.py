@@ -123,23 +123,25 @@ def test_killed_while_taking_over(crash_node: Any, name: str) -> None:
     crash_node.kill()
 
 
-def leave_by_the_original(node: Any, pod: str) -> None:
+def leave_by_the_original(node: Any, pod: str) -> str:
     """Attach a pod as the original does: an entry with a name and an address, a link without a group. The mirror names
-    another pod besides, ``gone``, that nobody knows."""
+    another pod besides, ``gone``, that nobody knows. Gives the pod's UID."""
     address, plugin = "192.168.0.77", node.plugin
 
-    async def write(kubernetes: Kubernetes) -> None:
+    async def write(kubernetes: Kubernetes) -> str:
         spec = {"nodeName": NODE, "containers": [{"name": "c", "image": "i"}]}
         await kubernetes.create(PODS, {"metadata": {"name": pod, "namespace": "default"}, "spec": spec})
         entry = {"pod": pod, "namespace": "default", "index": 77, "address": address}
         gone = {"pod": "gone", "namespace": "default", "index": 78, "address": "192.168.0.78"}
         there = (await kubernetes.get(IPPOOLS, POOL)).to_json()["spec"]["allocations"]
         await kubernetes.patch(IPPOOLS, POOL, {"spec": {"allocations": [*there, entry, gone]}})
+        return (await kubernetes.get(PODS, pod, "default")).metadata.uid or ""
 
     node.ip_on_node("link", "add", "link77", "link", "eth1", "type", plugin["type"], "mode", plugin["mode"])
     node.ip_on_node("link", "set", "link77", "netns", Path(node.pod(pod)).name, "name", "net1-0")
     node.ip_in(pod, "address", "add", f"{address}/18", "dev", "net1-0")
-    node.ask(write)
+    uid: str = node.ask(write)
+    return uid
 
 
 @on_both
@@ -168,16 +170,16 @@ def test_killed_while_what_was_taken_over_goes(crash_node: Any, name: str) -> No
     """By DEL or by proof: begun again or done, and nobody else's links go."""
     crash_node.kill()
     pod = name.replace(".", "-")
-    leave_by_the_original(crash_node, pod)
+    uid = leave_by_the_original(crash_node, pod)
     lose(crash_node)
     crash_node.start(name)
     if name.startswith("takenover."):
         crash_node.until(crash_node.serves)
-        crash_node.call("DEL", pod)  # whatever the executable makes of it
+        crash_node.call("DEL", pod, uid=uid)  # whatever the executable makes of it
     assert crash_node.ended() == -signal.SIGKILL
     crash_node.start()
     crash_node.until(crash_node.serves)
-    assert crash_node.call("DEL", pod) is None
+    assert crash_node.call("DEL", pod, uid=uid) is None
     assert crash_node.links(pod) == {}
     crash_node.until(lambda: crash_node.mirrored_pods() == {"keeper"})
     assert {row["state"] for row in crash_node.rows()} == {"ready"}
