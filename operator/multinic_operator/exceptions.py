@@ -20,6 +20,7 @@ from multinic_core.rows import Rows, nic_network
 from multinic_operator.fleet import Fleet, Member
 from multinic_operator.indexes import recycle_index
 from multinic_operator.layout import HostNic
+from multinic_operator.rows import pair
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ def settle(
         serves = own is not None and not barred and rows.serves(net, own)
         if not there and len(nics) <= 1 and (serves or not nics):
             continue
-        kept = _take_over(there, nics)
+        kept = [claim_of(network, nic, c.host_index) for c, nic in pair(there, nics) if c.host_index is not None]
         kept += [claim for claim in there if placed.get(claim.interface_name, net) == net]
         settled.claims += kept
         served = not there and before is not None and own is not None and before.serves(net, own) and not barred
@@ -127,23 +128,6 @@ def settle(
             ours.append(index)
             settled.claims.append(claim_of(network, nic, index))
     return settled
-
-
-def _take_over(claims: list[IndexClaim], nics: list[HostNic]) -> list[IndexClaim]:
-    """Pair claims with NICs of the same name, else the same address, else in order; paired ones leave both lists."""
-    taken = []
-    for same in (
-        lambda claim, nic: claim.interface_name == nic.ifname,
-        lambda claim, nic: bool(nic.address) and claim.host_ip == nic.address,
-        lambda claim, nic: True,
-    ):
-        for nic in list(nics):
-            claim = next((claim for claim in claims if same(claim, nic)), None)
-            if claim is not None and claim.host_index is not None:
-                claims.remove(claim)
-                nics.remove(nic)
-                taken.append(claim_of(claim.network, nic, claim.host_index))
-    return taken
 
 
 def _usable(fleet: Fleet, rows: Rows, net: str, index: int, name: str) -> bool:

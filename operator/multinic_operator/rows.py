@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from multinic_core.model import CIDRHost
+from multinic_core.model import CIDRHost, IndexClaim
 from multinic_core.plan import IPNetwork
 from multinic_operator.layout import Entry, HostNic
 
+Held = TypeVar("Held", CIDRHost, IndexClaim)
+"""What remembers the index of a NIC: a row of a list, or a claim."""
 Needs: TypeAlias = dict[str, dict[IPNetwork, list[HostNic]]]
 """Node, NIC network, and there the NICs that need a row, sorted by name."""
 
@@ -36,25 +38,28 @@ def match_rows(entries: Mapping[IPNetwork, Entry], nics: Sequence[HostNic]) -> N
         entry.rows = []
         for host in sorted({*old, *there[network]}):
             rows, waiting = old.get(host, []), there[network].get(host, [])
-            entry.rows += _take_over(rows, waiting)
+            entry.rows += [
+                row.model_copy(update={"interface_name": nic.ifname, "host_ip": nic.address})
+                for row, nic in pair(rows, waiting)
+            ]
             entry.rows += [row for row in rows if placed.get((host, row.interface_name), network) == network]
             if waiting:
                 needs.setdefault(host, {})[network] = waiting
     return needs
 
 
-def _take_over(rows: list[CIDRHost], nics: list[HostNic]) -> list[CIDRHost]:
-    """Pair rows with NICs of the same name, else the same address, else in order; paired ones leave both lists."""
-    taken = []
+def pair(held: list[Held], nics: list[HostNic]) -> list[tuple[Held, HostNic]]:
+    """Pair what is held with NICs of the same name, else address, else in order; paired ones leave both lists."""
+    paired = []
     for same in (
-        lambda row, nic: row.interface_name == nic.ifname,
-        lambda row, nic: bool(nic.address) and row.host_ip == nic.address,
-        lambda row, nic: True,
+        lambda one, nic: one.interface_name == nic.ifname,
+        lambda one, nic: bool(nic.address) and one.host_ip == nic.address,
+        lambda one, nic: True,
     ):
         for nic in list(nics):
-            row = next((row for row in rows if same(row, nic)), None)
-            if row is not None:
-                rows.remove(row)
+            one = next((one for one in held if same(one, nic)), None)
+            if one is not None:
+                held.remove(one)
                 nics.remove(nic)
-                taken.append(row.model_copy(update={"interface_name": nic.ifname, "host_ip": nic.address}))
-    return taken
+                paired.append((one, nic))
+    return paired
