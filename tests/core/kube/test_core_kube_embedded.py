@@ -6,7 +6,7 @@ import pytest
 import trio
 from multinic_lab.apiserver.server import serve_api, write_kubeconfig
 
-from multinic_core.kube import connect
+from multinic_core.kube import connect, reflector
 from multinic_core.model import LEASES, NAMESPACES
 
 
@@ -57,8 +57,9 @@ async def test_nothing_is_missed_over_broken_watches(nursery, tmp_path, eventual
     assert server.faults.drop_watches() == 1
 
 
-async def test_a_server_that_lost_everything_is_followed(nursery, tmp_path, eventually):
-    """After a restart from nothing on the same address the store shows the new contents, however low their versions."""
+async def test_a_server_that_lost_everything_is_followed(nursery, tmp_path, eventually, monkeypatch):
+    """A server restarted from nothing on the same address is believed once it has said so long enough."""
+    monkeypatch.setattr(reflector, "OLD_LIST_SECONDS", 0.2)
     server, kube, scope = await start(nursery, tmp_path)
     store = kube.store(LEASES)
     await nursery.start(kube.serve)
