@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from harness.report import Report, Target, carry_out
-from multinic_daemon.journal import AttachmentKey, Journal, NewAttachment
+from multinic_daemon.journal.journal import AttachmentKey, Journal, NewAttachment
 from rich.table import Table
 
 from multinic_core import AllocationRequest, Plan, PodReference, Pool

@@ -17,9 +17,9 @@ from typing import Any
 import trio
 from harness.namespaces import node_with_nics
 from harness.report import BenchError, Report, Target, carry_out
-from multinic_daemon.hostroutes import NetworkRoutes
-from multinic_daemon.routekeeper import RouteKeeper
-from multinic_daemon.wishes import Step, Wishes
+from multinic_daemon.hostroutes.desired import NetworkRoutes
+from multinic_daemon.hostroutes.keeper import RouteKeeper
+from multinic_daemon.hostroutes.wishes import Step, Wishes
 from rich.table import Table
 
 from multinic_core.model import CIDRS, HOST_INTERFACES

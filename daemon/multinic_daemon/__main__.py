@@ -56,7 +56,7 @@ def main(
     start_logging(log_level)
     import trio
 
-    from multinic_daemon.server import SocketInUseError
+    from multinic_daemon.calls.server import SocketInUseError
     from multinic_daemon.service import Settings, run_daemon
 
     settings = Settings(
@@ -91,7 +91,7 @@ def _single_cause(error: BaseException) -> BaseException:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with everything.")
 def dump(run_dir: Path, as_json: bool) -> None:
     """Show the journal's rows, reading only; a daemon may be running."""
-    from multinic_daemon.journal_file import FILE_NAME, read_rows
+    from multinic_daemon.journal.file import FILE_NAME, read_rows
 
     try:
         rows = read_rows(run_dir / FILE_NAME)

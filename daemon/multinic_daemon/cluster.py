@@ -14,7 +14,7 @@ import trio
 from multinic_core.errors import ApiError, ConfigError, DaemonUnavailableError
 from multinic_core.model import CIDR, CIDRS, IPPOOLS, NETWORKS, IPPool, MultiNicNetwork
 from multinic_core.ports import Key, Kubernetes, Store
-from multinic_daemon.nodepools import NodePools
+from multinic_daemon.pools.nodepools import NodePools
 
 SYNC_SECONDS = 15.0
 """How long a call waits for the first complete lists."""

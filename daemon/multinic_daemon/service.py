@@ -13,25 +13,25 @@ import trio
 
 from multinic_core.kube import connect
 from multinic_core.registry import load_plugins
-from multinic_daemon import apply
-from multinic_daemon.adoption import Adoption, closed_reason
+from multinic_daemon.calls.server import serve_socket
 from multinic_daemon.cluster import Cluster
-from multinic_daemon.discovery import Discovery
+from multinic_daemon.discovery.discovery import Discovery
+from multinic_daemon.discovery.publish import serve_publishing
 from multinic_daemon.engine import Engine, handler
 from multinic_daemon.gate import Gate
-from multinic_daemon.heap import use_one_heap
-from multinic_daemon.hugepages import use_large_pages
-from multinic_daemon.journal import Journal
-from multinic_daemon.lease import serve_lease
-from multinic_daemon.mirrorkeeper import MirrorKeeper
-from multinic_daemon.nodepools import NodePools
-from multinic_daemon.publish import serve_publishing
-from multinic_daemon.recovery import recover
-from multinic_daemon.report import Reporter, serve_errors
-from multinic_daemon.routes import serve_routes
-from multinic_daemon.server import serve_socket
-from multinic_daemon.sweep import serve_sweep
-from multinic_daemon.tombstones import FOLDER, replay
+from multinic_daemon.hostroutes.service import serve_routes
+from multinic_daemon.journal.journal import Journal
+from multinic_daemon.memory.heap import use_one_heap
+from multinic_daemon.memory.hugepages import use_large_pages
+from multinic_daemon.podlinks import apply
+from multinic_daemon.pools.mirrorkeeper import MirrorKeeper
+from multinic_daemon.pools.nodepools import NodePools
+from multinic_daemon.recovery.adoption import Adoption, closed_reason
+from multinic_daemon.recovery.recovery import recover
+from multinic_daemon.recovery.sweep import serve_sweep
+from multinic_daemon.recovery.tombstones import FOLDER, replay
+from multinic_daemon.report.lease import serve_lease
+from multinic_daemon.report.report import Reporter, serve_errors
 
 log = logging.getLogger(__name__)
 

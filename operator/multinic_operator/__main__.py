@@ -15,7 +15,7 @@ from multinic_core.kube import connect
 from multinic_core.model import SYSTEM_NAMESPACE
 from multinic_core.ports import Kubernetes
 from multinic_core.registry import Registry
-from multinic_operator.leader import Election, Fence, own_identity
+from multinic_operator.leading.leader import Election, Fence, own_identity
 from multinic_operator.logs import log_to_stderr
 from multinic_operator.memory import exempt_what_stays
 from multinic_operator.serve import serve_operator

@@ -16,13 +16,19 @@ from multinic_core.errors import ApiError
 from multinic_core.model import HOST_INTERFACES, IPPOOLS, NODES, IndexClaim, pool_name
 from multinic_core.pools import HeldIndexes
 from multinic_core.rows import Rows
-from multinic_operator.departed import Departure, decode_departed, encode_departed, read_departed, write_departed
-from multinic_operator.exceptions import concerns, settle, with_claims
-from multinic_operator.fleet import Member
-from multinic_operator.indexes import choose_index, held_claims, listed_indexes
+from multinic_operator.numbering.departed import (
+    Departure,
+    decode_departed,
+    encode_departed,
+    read_departed,
+    write_departed,
+)
+from multinic_operator.numbering.exceptions import concerns, settle, with_claims
+from multinic_operator.numbering.fleet import Member
+from multinic_operator.numbering.indexes import choose_index, held_claims, listed_indexes
 from multinic_operator.ownership import release
-from multinic_operator.pools import each
-from multinic_operator.status import timestamp
+from multinic_operator.status.derive import timestamp
+from multinic_operator.together import each
 from multinic_operator.world import World
 
 logger = logging.getLogger(__name__)

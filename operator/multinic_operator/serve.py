@@ -16,21 +16,21 @@ import trio
 from multinic_core.model import CIDRS, IPPOOLS, SYSTEM_NAMESPACE, DaemonSet, IPPool, KubeObject, MultiNicNetwork
 from multinic_core.ports import Key, Kubernetes, Store
 from multinic_core.registry import Registry
-from multinic_operator.catchup import caught_up
-from multinic_operator.configs import ALL, Configs
-from multinic_operator.daemons import Daemons
+from multinic_operator.config.pause import Pausing
+from multinic_operator.config.reconcile import ALL, Configs
 from multinic_operator.hosts import AT_ONCE, Hosts
-from multinic_operator.leader import Election, serve_elected
-from multinic_operator.legacy import LegacyFinalizers
+from multinic_operator.leading.catchup import caught_up
+from multinic_operator.leading.leader import Election, serve_elected
 from multinic_operator.logs import set_level
-from multinic_operator.networks import Networks
-from multinic_operator.pause import Pausing
-from multinic_operator.pools import WRITES_AT_ONCE
+from multinic_operator.networks.legacy import LegacyFinalizers
+from multinic_operator.networks.reconcile import Networks
+from multinic_operator.networks.statuses import Statuses
 from multinic_operator.queue import Controller
 from multinic_operator.settings import current_spec, log_level, timing_of
-from multinic_operator.statuses import Statuses
-from multinic_operator.surroundings import Watch
+from multinic_operator.status.daemons import Daemons
 from multinic_operator.system import SystemNamespace
+from multinic_operator.together import WRITES_AT_ONCE
+from multinic_operator.validation.surroundings import Watch
 from multinic_operator.webhook import serve_webhook
 from multinic_operator.world import DAEMON_IMAGE, World, utc_now
 

@@ -32,7 +32,7 @@ from multinic_core.model import (
 )
 from multinic_core.ports import Key, Kubernetes, Store
 from multinic_core.registry import Registry
-from multinic_operator.fleet import Fleet
+from multinic_operator.numbering.fleet import Fleet
 from multinic_operator.settings import current_spec
 
 DAEMON_IMAGE = "multinic-daemon:0.1.0"

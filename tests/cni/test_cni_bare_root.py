@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 from multinic_cni.install import choose_interpreter, install_self_contained
-from multinic_daemon.request import parse_request
+from multinic_daemon.calls.request import parse_request
 
 from .conftest import QUICK, Executables, first_stage
 

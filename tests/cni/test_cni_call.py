@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 from multinic_cni import call, fallback
-from multinic_daemon.request import COMMANDS, LIMIT, parse_request
+from multinic_daemon.calls.request import COMMANDS, LIMIT, parse_request
 
 from multinic_core.cni import SUPPORTED_VERSIONS
 

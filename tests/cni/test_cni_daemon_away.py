@@ -10,8 +10,8 @@ import pytest
 import trio
 from multinic_cni import call
 from multinic_cni.fallback import rescue
-from multinic_daemon.request import parse_request
-from multinic_daemon.server import HANDLE_SECONDS
+from multinic_daemon.calls.request import parse_request
+from multinic_daemon.calls.server import HANDLE_SECONDS
 
 NETCONF = {"cniVersion": "0.4.0", "name": "n", "type": "multi-nic"}
 ENVIRONMENT = {"CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "net1"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from multinic_cni.install import install
-from multinic_daemon.request import parse_request
+from multinic_daemon.calls.request import parse_request
 
 OK = b'0{"cniVersion":"1.0.0","ips":[]}\n'
 CUT_OFF = b'0{"cniVersion":"1.0.0","ips":['

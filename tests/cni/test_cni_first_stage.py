@@ -14,7 +14,7 @@ from multinic_cni.call import STANDALONE
 from multinic_cni.first_stage import gather_first_stage
 from multinic_cni.install import install_self_contained, main
 from multinic_cni.text import render_first
-from multinic_daemon.request import LIMIT, parse_request
+from multinic_daemon.calls.request import LIMIT, parse_request
 from multinic_lab.provision import tools
 
 OK = b'0{"cniVersion":"1.0.0","ips":[]}\n'

@@ -3,8 +3,8 @@
 import json
 
 import trio
-from multinic_daemon.request import CniReply, CniRequest
-from multinic_daemon.server import serve_socket
+from multinic_daemon.calls.request import CniReply, CniRequest
+from multinic_daemon.calls.server import serve_socket
 
 from multinic_core.errors import PoolExhaustedError
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import trio
 from multinic_daemon.engine.lanes import Held
-from multinic_daemon.journal import NODE_MARK, JournalError
-from multinic_daemon.mirror import BOOT_ANNOTATION
-from multinic_daemon.recovery import recover
+from multinic_daemon.journal.journal import NODE_MARK, JournalError
+from multinic_daemon.pools.mirror import BOOT_ANNOTATION
+from multinic_daemon.recovery.recovery import recover
+from multinic_daemon.recovery.tombstones import replay
 from multinic_daemon.testing import Rig, addresses, make_link, refuse, run_in_place
 from multinic_daemon.testing.rig import NODE
-from multinic_daemon.tombstones import replay
 
 from multinic_core.errors import ApiError, CheckFailedError, DaemonUnavailableError, KernelError, NotReadyError
 from multinic_core.model import IPPOOLS, PODS
@@ -186,7 +186,7 @@ async def test_what_was_written_in_another_boot_is_dead(rig: Rig) -> None:
 
 async def mirror_once(rig: Rig) -> None:
     """Let the mirror follow."""
-    from multinic_daemon.mirrorkeeper import MirrorKeeper
+    from multinic_daemon.pools.mirrorkeeper import MirrorKeeper
 
     keeper = MirrorKeeper(rig.kubernetes, NODE, rig.pools, rig.journal, rig.engine.gate, rig.adoption.take_pool)
     for pool in rig.kubernetes.store(IPPOOLS).list():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 from multinic_daemon import crashpoints
-from multinic_daemon.recovery import recover
+from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.testing import Rig
 from multinic_daemon.testing.forks import Forks
 from multinic_daemon.testing.takeovers import ARGS, POOL, foreign_node

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from multinic_daemon.adoption import Adoption
 from multinic_daemon.engine.lanes import Lane
-from multinic_daemon.nodepools import NodePools
+from multinic_daemon.pools.nodepools import NodePools
+from multinic_daemon.recovery.adoption import Adoption
 from multinic_daemon.testing import NETWORK, NODE, Rig, Strategy, addresses, refuse
 
 from multinic_core.errors import (

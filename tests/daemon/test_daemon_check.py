@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import trio
 from multinic_daemon.engine.lanes import Lane
-from multinic_daemon.journal import read_rows
+from multinic_daemon.journal.journal import read_rows
 from multinic_daemon.testing import NETWORK, NODE, Rig, addresses
 
 from multinic_core.errors import (

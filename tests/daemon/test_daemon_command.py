@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 from multinic_daemon.__main__ import main
-from multinic_daemon.journal import Journal
+from multinic_daemon.journal.journal import Journal
 from multinic_daemon.logs import KeyValueFormatter
 from multinic_daemon.testing import Rig
 

@@ -13,9 +13,9 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multinic_daemon.engine.lanes import Held
-from multinic_daemon.mirror import BOOT_ANNOTATION
-from multinic_daemon.mirrorkeeper import PAUSE_SECONDS, MirrorKeeper
-from multinic_daemon.nodepools import NodePools
+from multinic_daemon.pools.mirror import BOOT_ANNOTATION
+from multinic_daemon.pools.mirrorkeeper import PAUSE_SECONDS, MirrorKeeper
+from multinic_daemon.pools.nodepools import NodePools
 from multinic_daemon.testing import NETWORK, NODE, Rig, addresses, run_in_place
 
 from multinic_core.errors import ApiError, DaemonUnavailableError, NotReadyError

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from multinic_daemon import crashpoints
-from multinic_daemon.recovery import recover
+from multinic_daemon.recovery.recovery import recover
+from multinic_daemon.recovery.tombstones import FOLDER, replay
 from multinic_daemon.testing import Rig, links
 from multinic_daemon.testing.actions import NOTHING
 from multinic_daemon.testing.forks import Forks
-from multinic_daemon.tombstones import FOLDER, replay
 
 SCENARIOS = {
     "add.decided": ["ADD"],

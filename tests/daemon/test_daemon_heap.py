@@ -6,7 +6,7 @@ import sys
 COUNT = """
 import ctypes, re, threading
 from pathlib import Path
-from multinic_daemon.heap import use_one_heap
+from multinic_daemon.memory.heap import use_one_heap
 
 {call}
 taken, ready, done = [], threading.Barrier(5), threading.Event()

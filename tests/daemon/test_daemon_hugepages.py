@@ -4,7 +4,7 @@ import mmap
 import subprocess
 import sys
 
-from multinic_daemon.hugepages import LARGE, large_ranges, use_large_pages
+from multinic_daemon.memory.hugepages import LARGE, large_ranges, use_large_pages
 
 MAPS = """\
 00400000-00c00000 r-xp 00000000 fe:00 17 /usr/bin/python3.11
@@ -40,7 +40,7 @@ def test_memory_keeps_its_content():
 def test_a_kernel_that_refuses_is_no_failure():
     """With large pages forbidden to the process, none are given and nothing is raised."""
     program = (
-        "import ctypes; from multinic_daemon.hugepages import use_large_pages\n"
+        "import ctypes; from multinic_daemon.memory.hugepages import use_large_pages\n"
         "assert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0\n"  # PR_SET_THP_DISABLE
         "print(use_large_pages())"
     )

@@ -7,8 +7,8 @@ from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
 import pytest
-from multinic_daemon.codec import decode_plan, encode_plan
-from multinic_daemon.journal import (
+from multinic_daemon.journal.codec import decode_plan, encode_plan
+from multinic_daemon.journal.journal import (
     GROUP_BASE,
     GROUP_COUNT,
     AttachmentKey,

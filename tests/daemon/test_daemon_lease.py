@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 import trio.testing
-from multinic_daemon.lease import serve_lease
-from multinic_daemon.report import Reporter, serve_errors
+from multinic_daemon.report.lease import serve_lease
+from multinic_daemon.report.report import Reporter, serve_errors
 
 from multinic_core.errors import ApiError
 from multinic_core.model import LEASE_SECONDS, LEASES, NODES, RENEW_SECONDS, RouteReport, read_report

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import trio
+from multinic_daemon.calls.request import CniReply, CniRequest
+from multinic_daemon.calls.server import serve_socket
 from multinic_daemon.engine import handler
-from multinic_daemon.request import CniReply, CniRequest
-from multinic_daemon.server import serve_socket
 from multinic_daemon.testing import NODE, Rig, pool_object
 from multinic_daemon.testing.linearizable import Call, linearize
 from multinic_daemon.testing.reference import Full, PoolModel, give, take_back

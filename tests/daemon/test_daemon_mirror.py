@@ -7,9 +7,16 @@ from ipaddress import ip_interface
 from typing import Any
 
 import trio
-from multinic_daemon.mirror import BOOT_ANNOTATION, HOLDERS, HOLDERS_ANNOTATION, INDEX_LIMIT, mirror_patch, read_mirror
-from multinic_daemon.mirrorkeeper import PAUSE_SECONDS, MirrorKeeper
-from multinic_daemon.records import AttachmentKey, Record
+from multinic_daemon.journal.records import AttachmentKey, Record
+from multinic_daemon.pools.mirror import (
+    BOOT_ANNOTATION,
+    HOLDERS,
+    HOLDERS_ANNOTATION,
+    INDEX_LIMIT,
+    mirror_patch,
+    read_mirror,
+)
+from multinic_daemon.pools.mirrorkeeper import PAUSE_SECONDS, MirrorKeeper
 from multinic_daemon.testing import Rig
 from multinic_daemon.testing.rig import NODE
 

@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from multinic_daemon import crashpoints
-from multinic_daemon.adoption import Adoption, closed_reason
 from multinic_daemon.cluster import Cluster
 from multinic_daemon.engine import Engine
 from multinic_daemon.engine.lanes import Held
 from multinic_daemon.gate import Gate
-from multinic_daemon.journal import Record
-from multinic_daemon.nodepools import NodePools
-from multinic_daemon.pools import join_pools
-from multinic_daemon.recovery import recover
+from multinic_daemon.journal.journal import Record
+from multinic_daemon.pools.joined import join_pools
+from multinic_daemon.pools.nodepools import NodePools
+from multinic_daemon.recovery.adoption import Adoption, closed_reason
+from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.testing import NODE, Rig, links, pool_object, refuse, run_in_place
 from multinic_daemon.testing.reference import Full, PoolModel, Taken, give, take_back
 from trio.testing import MockClock

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from multinic_daemon.journal import GROUP_BASE, Journal, JournalError
-from multinic_daemon.kernel import Sandbox, SandboxLink
-from multinic_daemon.mirrorkeeper import MirrorKeeper
-from multinic_daemon.rebuild import observed_plan, take_missing, take_stock
+from multinic_daemon.journal.journal import GROUP_BASE, Journal, JournalError
+from multinic_daemon.podlinks.kernel import Sandbox, SandboxLink
+from multinic_daemon.pools.mirrorkeeper import MirrorKeeper
+from multinic_daemon.recovery.rebuild import observed_plan, take_missing, take_stock
 from multinic_daemon.testing import Rig, addresses, make_link
 from multinic_daemon.testing.rig import NODE
 

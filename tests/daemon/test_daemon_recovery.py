@@ -5,10 +5,10 @@ import os
 import shutil
 from pathlib import Path
 
-from multinic_daemon.recovery import recover
-from multinic_daemon.request import CniRequest
+from multinic_daemon.calls.request import CniRequest
+from multinic_daemon.recovery.recovery import recover
+from multinic_daemon.recovery.tombstones import replay
 from multinic_daemon.testing import Rig, addresses, refuse
-from multinic_daemon.tombstones import replay
 
 
 async def test_half_made_attachment_is_removed(rig: Rig) -> None:
@@ -130,7 +130,7 @@ async def test_no_tombstones_is_no_work(rig: Rig) -> None:
 
 async def test_request_type_is_the_one_that_is_replayed(rig: Rig) -> None:
     """The frame above is what the executables write."""
-    from multinic_daemon.request import parse_request
+    from multinic_daemon.calls.request import parse_request
 
     request = parse_request(tombstone(rig, "a1").read_bytes())
     assert isinstance(request, CniRequest)

@@ -3,9 +3,9 @@
 import json
 
 import trio
+from multinic_daemon.calls.request import CniRequest
 from multinic_daemon.engine.context import KeyedLocks
 from multinic_daemon.engine.invocation import KEPT_BYTES, read_invocation
-from multinic_daemon.request import CniRequest
 from multinic_daemon.testing.rig import Rig
 
 from multinic_core.plan import AttachmentRequest, NodeView, Plan

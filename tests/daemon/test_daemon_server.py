@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from multinic_daemon import server
-from multinic_daemon.request import COMMANDS, LIMIT, PLUGINS, CniReply, CniRequest, parse_request
-from multinic_daemon.server import SocketInUseError, serve_socket
+from multinic_daemon.calls import server
+from multinic_daemon.calls.request import COMMANDS, LIMIT, PLUGINS, CniReply, CniRequest, parse_request
+from multinic_daemon.calls.server import SocketInUseError, serve_socket
 from trio.testing import MockClock
 
 from multinic_core.errors import ConfigError, DaemonUnavailableError, InvocationError

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import trio
 from multinic_daemon.engine.lanes import Held
-from multinic_daemon.recovery import recover
-from multinic_daemon.sweep import LAST_SECONDS, serve_sweep
+from multinic_daemon.recovery.recovery import recover
+from multinic_daemon.recovery.sweep import LAST_SECONDS, serve_sweep
 from multinic_daemon.testing import Rig, refuse, run_in_place
 
 from multinic_core.errors import KernelError

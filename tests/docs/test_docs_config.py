@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from multinic_operator.unwind import PODS_SECONDS, ROUTES_SECONDS
+from multinic_operator.config.unwind import PODS_SECONDS, ROUTES_SECONDS
 
 from multinic_core.model import ConfigSpec, DaemonSpec
 

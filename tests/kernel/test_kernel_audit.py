@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 from multinic_daemon.audit.findings import Kind, Verdict
-from multinic_daemon.journal import GROUP_BASE
+from multinic_daemon.journal.journal import GROUP_BASE
 from multinic_daemon.testing import network_objects
 from multinic_lab.apiserver.server import ApiServer, serve_api, write_kubeconfig
 from multinic_lab.machine.api import LOOPBACK, listen_in

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import trio
-from multinic_operator.configs import FINALIZER
-from multinic_operator.configstatus import derive_conditions
-from multinic_operator.daemonset import desired_daemonset
+from multinic_operator.config.daemonset import desired_daemonset
+from multinic_operator.config.reconcile import FINALIZER
+from multinic_operator.config.status import derive_conditions
 from multinic_operator.serve import Operator
 from multinic_operator.world import DAEMON_IMAGE, World
 from pydantic import BaseModel

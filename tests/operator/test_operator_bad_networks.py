@@ -22,7 +22,7 @@ import pytest
 import trio
 import yaml
 from multinic_lab.apiserver import serve_api, write_kubeconfig
-from multinic_operator.surroundings import Watch
+from multinic_operator.validation.surroundings import Watch
 from multinic_operator.webhook import serve_webhook
 from multinic_operator.webhook.judging import Judging
 from multinic_operator.webhook.review import Question

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multinic_operator.blocks import Computed, compute_blocks
-from multinic_operator.layout import BlockRequest, HostNic
+from multinic_operator.numbering.blocks import Computed, compute_blocks
+from multinic_operator.numbering.layout import BlockRequest, HostNic
 
 from multinic_core.model import CIDRSpec
 

@@ -7,8 +7,8 @@ from ipaddress import ip_interface, ip_network
 from typing import Any
 
 import pytest
-from multinic_operator.blocks import Computed, compute_blocks
-from multinic_operator.layout import BlockRequest, HostNic
+from multinic_operator.numbering.blocks import Computed, compute_blocks
+from multinic_operator.numbering.layout import BlockRequest, HostNic
 
 from multinic_core.addressing import excluded_blocks
 from multinic_core.model import CIDRSpec

@@ -6,9 +6,9 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from multinic_operator.blocks import compute_blocks
-from multinic_operator.capacity import Capacity, capacity
-from multinic_operator.layout import BlockRequest, HostNic
+from multinic_operator.numbering.blocks import compute_blocks
+from multinic_operator.numbering.layout import BlockRequest, HostNic
+from multinic_operator.validation.capacity import Capacity, capacity
 
 from multinic_core.model import CIDRConfig, CIDREntry, CIDRSpec
 from multinic_core.plan import IPNetwork

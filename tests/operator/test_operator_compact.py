@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from multinic_operator import sizes
+from multinic_operator.numbering import sizes
 
 from multinic_core.model import CIDR, CIDRS, HOST_INTERFACES, IPPOOLS, NETWORKS, NODES, MultiNicNetwork
 from multinic_core.rows import rows_of

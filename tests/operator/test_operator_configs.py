@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import trio
-from multinic_operator.configs import FINALIZER
-from multinic_operator.unwind import PODS_SECONDS, ROUTES_SECONDS
+from multinic_operator.config.reconcile import FINALIZER
+from multinic_operator.config.unwind import PODS_SECONDS, ROUTES_SECONDS
 from multinic_operator.world import DAEMON_IMAGE
 
 from multinic_core.errors import ApiError

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from multinic_operator.daemonset import contains, desired_daemonset, image_of
+from multinic_operator.config.daemonset import contains, desired_daemonset, image_of
 from multinic_operator.world import DAEMON_IMAGE
 
 from multinic_core.errors import ApiError

@@ -14,8 +14,8 @@ from unittest import mock
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from multinic_operator import sizes
-from multinic_operator.departed import INDEXES_NAME
+from multinic_operator.numbering import sizes
+from multinic_operator.numbering.departed import INDEXES_NAME
 from trio.testing import MockClock
 
 from multinic_core.model import CIDR, CIDRS, CONFIG_MAPS, HOST_INTERFACES, NODES, SYSTEM_NAMESPACE, HostInterface

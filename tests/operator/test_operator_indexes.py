@@ -8,10 +8,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from multinic_operator.departed import BYTES, DATA_KEY, INDEXES_NAME, Departure, decode_departed, encode_departed
-from multinic_operator.fleet import Fleet
-from multinic_operator.indexes import choose_index
 from multinic_operator.memory import LongCollections
+from multinic_operator.numbering.departed import (
+    BYTES,
+    DATA_KEY,
+    INDEXES_NAME,
+    Departure,
+    decode_departed,
+    encode_departed,
+)
+from multinic_operator.numbering.fleet import Fleet
+from multinic_operator.numbering.indexes import choose_index
 
 from multinic_core.errors import ApiError
 from multinic_core.model import (
@@ -202,7 +209,7 @@ async def test_pools_with_addresses_say_an_index_that_nothing_else_does(
     cluster: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compact network, an object deleted while no operator was there, no record: the pods' addresses stay served."""
-    monkeypatch.setattr("multinic_operator.sizes.LIMIT_BYTES", 1_000)
+    monkeypatch.setattr("multinic_operator.numbering.sizes.LIMIT_BYTES", 1_000)
     cluster.network()
     join(cluster, *range(6))
     await cluster.settle()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from multinic_operator.leader import LEASE_NAME, Election, Fence, NotLeadingError, Terms, serve_elected
+from multinic_operator.leading.leader import LEASE_NAME, Election, Fence, NotLeadingError, Terms, serve_elected
 
 from multinic_core.errors import ApiError
 from multinic_core.model import LEASES, NAMESPACES, SYSTEM_NAMESPACE

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multinic_lab.apiserver import schema
 from multinic_lab.apiserver.cel import check, check_rules
-from multinic_operator.validation import validate
+from multinic_operator.validation.validate import validate
 
 from multinic_core import load_plugins
 from multinic_core.errors import ConfigError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Any
 
-from multinic_operator.claims import Claim, claims_on
-from multinic_operator.surroundings import Surroundings, Watch, nic_networks
+from multinic_operator.validation.claims import Claim, claims_on
+from multinic_operator.validation.surroundings import Surroundings, Watch, nic_networks
 from multinic_operator.world import World
 
 from multinic_core.errors import ApiError

@@ -7,10 +7,10 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from multinic_operator.blocks import compute_blocks
-from multinic_operator.claims import Claim, claims_on
-from multinic_operator.surroundings import Surroundings, nic_networks
-from multinic_operator.validation import Intent, renumbering, validate
+from multinic_operator.numbering.blocks import compute_blocks
+from multinic_operator.validation.claims import Claim, claims_on
+from multinic_operator.validation.surroundings import Surroundings, nic_networks
+from multinic_operator.validation.validate import Intent, renumbering, validate
 
 from multinic_core.errors import ConfigError
 from multinic_core.model import CIDRSpec, MultiNicNetwork

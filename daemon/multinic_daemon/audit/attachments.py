@@ -15,8 +15,8 @@ from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.mirror import Entries, mirror_text, mirrored
 from multinic_daemon.audit.residence import Residence, ours
 from multinic_daemon.audit.world import NamespaceSeen, NotCompared, Row, Sandbox, World
-from multinic_daemon.compare import compare
 from multinic_daemon.netlink import Link
+from multinic_daemon.podlinks.compare import compare
 
 CALL_SECONDS = 90.0
 """An ADD or DEL that a running daemon has worked on for longer is stuck. Above its own limit and that of undoing."""

@@ -17,9 +17,9 @@ from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.sources.rundir import daemon_problem, observe_journal
 from multinic_daemon.audit.sources.sandboxes import find_sandboxes
 from multinic_daemon.audit.world import Row
+from multinic_daemon.calls.request import LIMIT
 from multinic_daemon.engine.invocation import CONTAINER_ID
-from multinic_daemon.records import Record
-from multinic_daemon.request import LIMIT
+from multinic_daemon.journal.records import Record
 
 ANSWER_SECONDS = 90.0
 """As the executable waits."""
@@ -84,7 +84,7 @@ def _obstacle(finding: Finding, row: Row, run_dir: Path) -> str:
 
 
 def delete_frame(record: Record) -> bytes:
-    """The request of a DEL for this row, as :mod:`multinic_daemon.request` describes it."""
+    """The request of a DEL for this row, as :mod:`multinic_daemon.calls.request` describes it."""
     key = record.key
     variables = {
         "CNI_PLUGIN": key.plugin,

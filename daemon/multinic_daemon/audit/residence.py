@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from multinic_core.plan import IPAddress
 from multinic_daemon.audit.world import NamespaceSeen, Row, World
-from multinic_daemon.journal import GROUP_BASE, GROUP_COUNT
+from multinic_daemon.journal.journal import GROUP_BASE, GROUP_COUNT
 from multinic_daemon.netlink import Link
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from multinic_core.errors import KernelError
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.world import NotCompared, World
-from multinic_daemon.hostroutes import RouteAddition, RoutingState, route_changes
-from multinic_daemon.tables import assign_tables
+from multinic_daemon.hostroutes.desired import RouteAddition, RoutingState, route_changes
+from multinic_daemon.hostroutes.tables import assign_tables
 
 
 def judge_routing(world: World) -> Iterator[Finding]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from multinic_core.model import PoolAllocation
 from multinic_core.plan import Allocation
-from multinic_daemon.compare import Observed
-from multinic_daemon.hostroutes import NetworkRoutes, RoutingState
-from multinic_daemon.records import AttachmentKey, Record
+from multinic_daemon.hostroutes.desired import NetworkRoutes, RoutingState
+from multinic_daemon.journal.records import AttachmentKey, Record
+from multinic_daemon.podlinks.compare import Observed
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from multinic_daemon.engine.answer import address_result, encode_result
 from multinic_daemon.engine.attach import node_pools, require_pools, settle_recorded
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
-from multinic_daemon.journal import NewAttachment
+from multinic_daemon.journal.journal import NewAttachment
 
 
 def read_masters(stdin: bytes) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from multinic_core.cni import SUPPORTED_VERSIONS, Interface, IPConfig, Result, RouteConfig, parse_result
 from multinic_core.plan import Allocation, LinkRequest
-from multinic_daemon.kernel import MadeLink
+from multinic_daemon.podlinks.kernel import MadeLink
 
 NEWEST = SUPPORTED_VERSIONS[-1]
 """The version that results are kept in; every other is written from it."""

@@ -26,8 +26,8 @@ from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.lanes import Held
 from multinic_daemon.engine.planning import main_plugin, make_plan, pod_routes
 from multinic_daemon.engine.select import choose, find_members, link_names
-from multinic_daemon.journal import NewAttachment, Record
-from multinic_daemon.pools import join_pools
+from multinic_daemon.journal.journal import NewAttachment, Record
+from multinic_daemon.pools.joined import join_pools
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from multinic_daemon.cluster import ClusterView
 from multinic_daemon.engine.lanes import Lane
 from multinic_daemon.engine.leftovers import Leftovers
 from multinic_daemon.gate import Gate
-from multinic_daemon.journal import Journal
-from multinic_daemon.kernel import PodKernel
+from multinic_daemon.journal.journal import Journal
+from multinic_daemon.podlinks.kernel import PodKernel
 
 T = TypeVar("T")
 

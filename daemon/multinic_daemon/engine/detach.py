@@ -11,7 +11,7 @@ from multinic_core.errors import ConfigError, MultinicError
 from multinic_daemon import crashpoints
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
-from multinic_daemon.journal import AttachmentKey, Record
+from multinic_daemon.journal.journal import AttachmentKey, Record
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
         point: prefix of the crash points passed.
 
     Raises:
-        KernelError: the kernel refused; the record stays, as ``deleting``, and :mod:`multinic_daemon.sweep` has it.
+        KernelError: the kernel refused; the record stays, as ``deleting``, for :mod:`multinic_daemon.recovery.sweep`.
     """
     try:
         if record.state != "deleting":

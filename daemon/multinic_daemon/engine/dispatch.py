@@ -9,6 +9,8 @@ import trio
 
 from multinic_core.cni import version_json
 from multinic_core.errors import DaemonUnavailableError, InvocationError
+from multinic_daemon.calls.request import CniReply, CniRequest, Handler
+from multinic_daemon.calls.tombstone_files import leave
 from multinic_daemon.cluster import SYNC_SECONDS
 from multinic_daemon.engine.addresses import allocate_addresses
 from multinic_daemon.engine.answer import NEWEST, print_result
@@ -19,8 +21,6 @@ from multinic_daemon.engine.detach import collect
 from multinic_daemon.engine.invocation import read_invocation, read_key, read_pod
 from multinic_daemon.engine.status import status
 from multinic_daemon.engine.takenover import delete_any
-from multinic_daemon.request import CniReply, CniRequest, Handler
-from multinic_daemon.tombstone_files import leave
 
 
 def handler(engine: Engine) -> Handler:

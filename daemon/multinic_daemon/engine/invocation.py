@@ -21,8 +21,8 @@ from multinic_core.errors import (
     UnsupportedFieldError,
 )
 from multinic_core.plan import IPInterface, PodReference
-from multinic_daemon.journal import AttachmentKey
-from multinic_daemon.request import CniRequest
+from multinic_daemon.calls.request import CniRequest
+from multinic_daemon.journal.journal import AttachmentKey
 
 IFNAME_LIMIT = 15
 """Bytes. Source: linux/if.h, IFNAMSIZ less the closing zero."""

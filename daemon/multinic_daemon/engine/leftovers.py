@@ -1,4 +1,4 @@
-"""Rows that a call began to remove and could not: their ids wait here for :mod:`multinic_daemon.sweep`."""
+"""Rows that a call began to remove and could not: their ids wait here for :mod:`multinic_daemon.recovery.sweep`."""
 
 from __future__ import annotations
 

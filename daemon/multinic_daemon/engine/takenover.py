@@ -19,8 +19,8 @@ from multinic_daemon.engine.attach import kernel_differences, same_netns
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.detach import delete, detach
 from multinic_daemon.engine.invocation import Invocation
-from multinic_daemon.journal import AttachmentKey, Record
-from multinic_daemon.kernel import Sandbox, SandboxLink
+from multinic_daemon.journal.journal import AttachmentKey, Record
+from multinic_daemon.podlinks.kernel import Sandbox, SandboxLink
 
 log = logging.getLogger(__name__)
 

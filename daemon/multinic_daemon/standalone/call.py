@@ -16,14 +16,14 @@ from multinic_core.errors import DaemonUnavailableError, KernelError, MultinicEr
 from multinic_core.model import pool_name
 from multinic_core.plan import NodeView
 from multinic_core.registry import Registry, load_plugins
-from multinic_daemon import apply
-from multinic_daemon.discovery import Discovery
+from multinic_daemon.calls.request import CniReply, CniRequest
+from multinic_daemon.calls.server import error_reply
+from multinic_daemon.discovery.discovery import Discovery
 from multinic_daemon.engine import Engine, serve_request
-from multinic_daemon.journal import Journal
+from multinic_daemon.journal.journal import Journal
 from multinic_daemon.logs import start_logging
-from multinic_daemon.recovery import recover
-from multinic_daemon.request import CniReply, CniRequest
-from multinic_daemon.server import error_reply
+from multinic_daemon.podlinks import apply
+from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.standalone.cluster import OneNetwork
 from multinic_daemon.standalone.config import (
     StandaloneNetwork,

@@ -17,10 +17,10 @@ from multinic_core.plan import Allocation, IPNetwork
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.detach import detach
 from multinic_daemon.engine.takenover import links_of
-from multinic_daemon.journal import Journal
-from multinic_daemon.journal_file import read_snapshot
-from multinic_daemon.kernel import SandboxLink
-from multinic_daemon.rebuild import read_blocks, take_missing
+from multinic_daemon.journal.file import read_snapshot
+from multinic_daemon.journal.journal import Journal
+from multinic_daemon.podlinks.kernel import SandboxLink
+from multinic_daemon.recovery.rebuild import read_blocks, take_missing
 
 log = logging.getLogger(__name__)
 

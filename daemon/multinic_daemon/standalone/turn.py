@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from multinic_core.errors import DaemonUnavailableError
-from multinic_daemon.journal import JournalError
+from multinic_daemon.journal.journal import JournalError
 
 LOCK_FILE = "turn.lock"
 TURN_SECONDS = 50.0

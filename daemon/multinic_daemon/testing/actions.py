@@ -18,11 +18,11 @@ from typing import Any
 import trio
 
 from multinic_core.errors import KernelError
-from multinic_daemon.recovery import recover
-from multinic_daemon.sweep import serve_sweep
+from multinic_daemon.recovery.recovery import recover
+from multinic_daemon.recovery.sweep import serve_sweep
+from multinic_daemon.recovery.tombstones import FOLDER, replay
 from multinic_daemon.testing.kernel import refuse
 from multinic_daemon.testing.rig import Rig
-from multinic_daemon.tombstones import FOLDER, replay
 
 NOTHING: dict[str, Any] = {"cni.dev/valid-attachments": []}
 

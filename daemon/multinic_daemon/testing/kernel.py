@@ -19,9 +19,9 @@ import trio
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
 from multinic_core.plan import AddAddress, AddRule, CreateLink, Plan
 from multinic_daemon import crashpoints
-from multinic_daemon.codec import decode_plan, encode_plan
 from multinic_daemon.engine.lanes import Held
-from multinic_daemon.kernel import Sandbox, SandboxLink
+from multinic_daemon.journal.codec import decode_plan, encode_plan
+from multinic_daemon.podlinks.kernel import Sandbox, SandboxLink
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class FakeLink:
 
 @dataclass(slots=True)
 class FakeKernel:
-    """Implements ``multinic_daemon.kernel.PodKernel``; a netns path is a folder."""
+    """Implements ``multinic_daemon.podlinks.kernel.PodKernel``; a netns path is a folder."""
 
     before_step: Callable[[str], None] = lambda step: None
     """Called with ``link <ifname>`` before each link is made, with ``remove`` and ``compare``; may raise or wait."""

@@ -12,13 +12,13 @@ from multinic_core.model import CIDRS, IPPOOLS, NETWORKS, PODS
 from multinic_core.plan import Nic, NodeView, Selection, SelectionRequest
 from multinic_core.registry import Registry, load_plugins
 from multinic_core.testing.kube import FakeKubernetes
-from multinic_daemon.adoption import Adoption, closed_reason
+from multinic_daemon.calls.request import CniRequest
 from multinic_daemon.cluster import Cluster
 from multinic_daemon.engine import Engine, serve_request
 from multinic_daemon.gate import Gate
-from multinic_daemon.journal import Journal
-from multinic_daemon.nodepools import NodePools
-from multinic_daemon.request import CniRequest
+from multinic_daemon.journal.journal import Journal
+from multinic_daemon.pools.nodepools import NodePools
+from multinic_daemon.recovery.adoption import Adoption, closed_reason
 from multinic_daemon.testing.kernel import FakeKernel, links
 from multinic_daemon.testing.objects import network_objects, pool_object
 

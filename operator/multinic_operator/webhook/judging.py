@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from multinic_core.ports import Store
-from multinic_operator.claims import claims_on
-from multinic_operator.removal import in_use
-from multinic_operator.surroundings import Watch
-from multinic_operator.validation import refuse_edits, unsafe_edits, validate
+from multinic_operator.networks.removal import in_use
+from multinic_operator.validation.claims import claims_on
+from multinic_operator.validation.surroundings import Watch
+from multinic_operator.validation.validate import refuse_edits, unsafe_edits, validate
 from multinic_operator.webhook.review import Question
 from multinic_operator.world import World
 

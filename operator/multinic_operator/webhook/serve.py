@@ -11,7 +11,7 @@ import trio
 from multinic_core.errors import MultinicError
 from multinic_core.model import SECRETS, WEBHOOK_CONFIGURATIONS
 from multinic_core.ports import Key
-from multinic_operator.surroundings import Watch
+from multinic_operator.validation.surroundings import Watch
 from multinic_operator.webhook.certificates import Bundle
 from multinic_operator.webhook.judging import Judging
 from multinic_operator.webhook.keeping import Keeper

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import trio
+from multinic_daemon.calls.server import serve_socket
 from multinic_daemon.engine import handler
-from multinic_daemon.server import serve_socket
 from multinic_daemon.testing import Rig
 
 

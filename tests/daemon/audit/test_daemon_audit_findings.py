@@ -19,12 +19,12 @@ from multinic_daemon.audit.world import (
     Tombstone,
     World,
 )
-from multinic_daemon.codec import encode_plan
-from multinic_daemon.compare import Observed
-from multinic_daemon.hostroutes import PROTOCOL, RULE_PRIORITY, HostRoute, NetworkRoutes, RoutingState
-from multinic_daemon.journal import GROUP_BASE
+from multinic_daemon.hostroutes.desired import PROTOCOL, RULE_PRIORITY, HostRoute, NetworkRoutes, RoutingState
+from multinic_daemon.journal.codec import encode_plan
+from multinic_daemon.journal.journal import GROUP_BASE
+from multinic_daemon.journal.records import AttachmentKey, Record
 from multinic_daemon.netlink import Address, Link, Route, Rule
-from multinic_daemon.records import AttachmentKey, Record
+from multinic_daemon.podlinks.compare import Observed
 
 from multinic_core.model import PoolAllocation
 from multinic_core.plan import AddAddress, AddRoute, AddRule, Allocation, CreateLink, Plan, PodReference, SetSysctl

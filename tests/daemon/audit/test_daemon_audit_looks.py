@@ -7,7 +7,7 @@ import trio
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.looks import confirmed, examine
 from multinic_daemon.audit.world import KernelSeen, NotCompared, Tombstone, World
-from multinic_daemon.hostroutes import RoutingState
+from multinic_daemon.hostroutes.desired import RoutingState
 from trio.testing import MockClock
 
 from multinic_core.model import PoolAllocation

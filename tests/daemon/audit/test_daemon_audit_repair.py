@@ -12,7 +12,7 @@ from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.repair import Repaired, delete_frame, repair, require_daemon
 from multinic_daemon.audit.sources.rundir import observe_journal, observe_tombstones
 from multinic_daemon.audit.world import Row
-from multinic_daemon.request import parse_request
+from multinic_daemon.calls.request import parse_request
 from multinic_daemon.testing import Rig
 
 from multinic_core.errors import DaemonUnavailableError

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from multinic_daemon.allhosts import ALL_HOSTS
+from multinic_daemon.hostroutes.allhosts import ALL_HOSTS
 
 from multinic_core.kube.objects import see
 from multinic_core.model import CIDR, HOST_INTERFACES

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multinic_daemon.hostroutes import (
+from multinic_daemon.hostroutes.desired import (
     PROTOCOL,
     RULE_PRIORITY,
     HostRoute,
@@ -16,8 +16,8 @@ from multinic_daemon.hostroutes import (
     network_routes,
     route_changes,
 )
+from multinic_daemon.hostroutes.tables import COUNT, FIRST, assign_tables, candidates, named_tables, write_names
 from multinic_daemon.netlink import Link, Route, Rule
-from multinic_daemon.tables import COUNT, FIRST, assign_tables, candidates, named_tables, write_names
 
 from multinic_core.model import CIDR
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from multinic_daemon import namespaces
-from multinic_daemon.namespaces import find_namespaces
+from multinic_daemon.podlinks import namespaces
+from multinic_daemon.podlinks.namespaces import find_namespaces
 
 from multinic_core.errors import KernelError
 

@@ -4,9 +4,9 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
+from multinic_daemon.discovery.nics import NodeFacts, secondary_nics
+from multinic_daemon.discovery.sysfs import DeviceFacts
 from multinic_daemon.netlink import Address, Link, Route
-from multinic_daemon.nics import NodeFacts, secondary_nics
-from multinic_daemon.sysfs import DeviceFacts
 
 from multinic_core import Nic
 

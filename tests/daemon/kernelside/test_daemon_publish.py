@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from multinic_daemon.publish import serve_publishing
+from multinic_daemon.discovery.publish import serve_publishing
 
 from multinic_core import ApiError, Nic, NodeView
 from multinic_core.model import HOST_INTERFACES, NODES

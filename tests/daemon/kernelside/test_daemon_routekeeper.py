@@ -8,11 +8,11 @@ from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
-from multinic_daemon import routekeeper
-from multinic_daemon.hostroutes import PROTOCOL, RULE_PRIORITY, Changes, HostRoute, NetworkRoutes
+from multinic_daemon.hostroutes import keeper as routekeeper
+from multinic_daemon.hostroutes.batch import Outcome
+from multinic_daemon.hostroutes.desired import PROTOCOL, RULE_PRIORITY, Changes, HostRoute, NetworkRoutes
+from multinic_daemon.hostroutes.keeper import RouteKeeper
 from multinic_daemon.netlink import Link, Route, Rule
-from multinic_daemon.routebatch import Outcome
-from multinic_daemon.routekeeper import RouteKeeper
 
 SOURCE = ip_network("192.168.0.0/16")
 

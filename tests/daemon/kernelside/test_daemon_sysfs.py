@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from multinic_daemon.discovery.sysfs import NO_DEVICE, DeviceFacts, device_facts
 from multinic_daemon.netlink import Link
-from multinic_daemon.sysfs import NO_DEVICE, DeviceFacts, device_facts
 
 FUNCTION = "devices/pci0000:80/0000:80:01.0/0000:8a:00.0"
 

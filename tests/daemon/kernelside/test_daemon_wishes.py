@@ -10,9 +10,9 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
-from multinic_daemon.compactroutes import CompactRoutes, compact_routes
-from multinic_daemon.hostroutes import HostRoute, network_routes
-from multinic_daemon.wishes import Step, Wishes
+from multinic_daemon.hostroutes.compact import CompactRoutes, compact_routes
+from multinic_daemon.hostroutes.desired import HostRoute, network_routes
+from multinic_daemon.hostroutes.wishes import Step, Wishes
 
 from multinic_core.model import CIDR, CIDRS, HOST_INTERFACES, HostInterface
 from multinic_core.rows import rows_of

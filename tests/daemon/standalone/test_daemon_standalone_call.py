@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from multinic_daemon.journal import JournalError
+from multinic_daemon.journal.journal import JournalError
 from multinic_daemon.standalone import answer, call
 from multinic_daemon.standalone import turn as turns
 from multinic_daemon.standalone.cluster import OneNetwork

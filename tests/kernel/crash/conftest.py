@@ -17,7 +17,7 @@ import pytest
 import trio
 from multinic_cni.install import install
 from multinic_daemon.crashpoints import VARIABLE
-from multinic_daemon.journal_file import read_rows
+from multinic_daemon.journal.file import read_rows
 from multinic_daemon.testing import network_objects
 from multinic_daemon.testing.forks import Forks
 from multinic_lab.apiserver.server import serve_api, write_kubeconfig

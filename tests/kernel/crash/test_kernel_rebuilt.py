@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from multinic_daemon.journal import GROUP_BASE
+from multinic_daemon.journal.journal import GROUP_BASE
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth", "macvlan", "bridge")]
 

@@ -7,8 +7,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
-from multinic_daemon.apply import apply_plan, differences, observe, remove_links
-from multinic_daemon.podlinks import FIRST_INDEX, MOST_LINKS
+from multinic_daemon.podlinks.apply import apply_plan, differences, observe, remove_links
+from multinic_daemon.podlinks.make import FIRST_INDEX, MOST_LINKS
 
 from multinic_core import AddAddress, AddRoute, ConfigError, CreateLink, KernelError, Plan
 from multinic_core.errors import ContainerGoneError

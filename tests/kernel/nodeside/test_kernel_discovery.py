@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from multinic_daemon import discovery as discovery_module
-from multinic_daemon.discovery import Discovery
+from multinic_daemon.discovery import discovery as discovery_module
+from multinic_daemon.discovery.discovery import Discovery
 from multinic_daemon.netlink.events import Events
 
 from multinic_core import Nic

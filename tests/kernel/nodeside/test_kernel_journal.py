@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from multinic_daemon.journal import Journal, JournalError
+from multinic_daemon.journal.journal import Journal, JournalError
 from multinic_lab.provision import tools
 
 pytestmark = pytest.mark.needs_root

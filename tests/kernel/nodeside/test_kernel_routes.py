@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from multinic_daemon.hostroutes import PROTOCOL, HostRoute, NetworkRoutes
+from multinic_daemon.hostroutes.desired import PROTOCOL, HostRoute, NetworkRoutes
+from multinic_daemon.hostroutes.keeper import RouteKeeper
+from multinic_daemon.hostroutes.service import serve_routes
 from multinic_daemon.netlink import events as ev
 from multinic_daemon.netlink import open_netns
-from multinic_daemon.routekeeper import RouteKeeper
-from multinic_daemon.routes import serve_routes
 
 from multinic_core.model import CIDRS, RouteReport
 from multinic_core.testing.kube import FakeKubernetes

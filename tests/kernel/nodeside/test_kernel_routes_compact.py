@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from multinic_daemon import routekeeper
+from multinic_daemon.hostroutes import keeper as routekeeper
+from multinic_daemon.hostroutes.service import serve_routes
 from multinic_daemon.netlink import events as ev
 from multinic_daemon.netlink import open_netns
-from multinic_daemon.routes import serve_routes
 from multinic_lab.provision import tools
 
 from multinic_core.model import CIDRS, HOST_INTERFACES, RouteReport

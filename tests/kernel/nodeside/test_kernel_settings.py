@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
-from multinic_daemon.apply import apply_plan, differences, remove_links
+from multinic_daemon.podlinks.apply import apply_plan, differences, remove_links
 from multinic_plugin_ipvlan import Ipvlan
 from multinic_plugin_macvlan import Macvlan
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 from multinic_lab.apiserver import RequestLog
-from multinic_operator.leader import LEASE_NAME
+from multinic_operator.leading.leader import LEASE_NAME
 
 from multinic_core.model import CIDRS, HOST_INTERFACES, IPPOOLS, LEASES, NETWORKS, NODES, SYSTEM_NAMESPACE
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from multinic_lab.apiserver import RequestLog, Rights
-from multinic_operator.daemonset import SERVICE_ACCOUNT
+from multinic_operator.config.daemonset import SERVICE_ACCOUNT
 
 from multinic_core.model import (
     ATTACHMENT_DEFINITIONS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from multinic_operator.surroundings import Watch
+from multinic_operator.validation.surroundings import Watch
 from multinic_operator.webhook.judging import UNCHECKED, Judging
 from multinic_operator.webhook.review import Question
 from multinic_operator.world import World

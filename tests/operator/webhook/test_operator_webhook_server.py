@@ -14,7 +14,7 @@ import h11
 import pytest
 import trio
 import trio.testing
-from multinic_operator.surroundings import Watch
+from multinic_operator.validation.surroundings import Watch
 from multinic_operator.webhook import serve_webhook
 from multinic_operator.webhook.certificates import Bundle, renewed
 from multinic_operator.webhook.server import MAX_BODY, PATH, serve_https, tls_context

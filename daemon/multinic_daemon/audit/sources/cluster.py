@@ -16,8 +16,8 @@ from multinic_core.model import CIDRS, HOST_INTERFACES, HOSTNAME_LABEL, IPPOOLS,
 from multinic_core.plan import PodReference
 from multinic_core.ports import Kubernetes
 from multinic_daemon.audit.world import NotCompared, PodsSeen
-from multinic_daemon.compactroutes import compact_routes
-from multinic_daemon.hostroutes import NetworkRoutes, network_routes
+from multinic_daemon.hostroutes.compact import compact_routes
+from multinic_daemon.hostroutes.desired import NetworkRoutes, network_routes
 
 API_SECONDS = 10.0
 """For all that is asked in one look."""

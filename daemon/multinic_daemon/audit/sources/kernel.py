@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from multinic_core.errors import ContainerGoneError, KernelError
 from multinic_daemon.audit.sources.sandboxes import find_sandboxes
 from multinic_daemon.audit.world import KernelSeen, NamespaceSeen
-from multinic_daemon.compare import Observed
-from multinic_daemon.hostroutes import PROTOCOL, RoutingState, is_ours
-from multinic_daemon.namespaces import find_namespaces
+from multinic_daemon.hostroutes.desired import PROTOCOL, RoutingState, is_ours
 from multinic_daemon.netlink import Conversation, open_netns
 from multinic_daemon.netlink.observed import (
     read_addresses,
@@ -21,6 +19,8 @@ from multinic_daemon.netlink.observed import (
     read_rules,
     read_settings,
 )
+from multinic_daemon.podlinks.compare import Observed
+from multinic_daemon.podlinks.namespaces import find_namespaces
 
 
 def observe_kernel(paths: Iterable[str]) -> KernelSeen:

@@ -14,7 +14,7 @@ from multinic_daemon.audit.sources.cluster import not_compared, observe_cluster
 from multinic_daemon.audit.sources.kernel import observe_kernel
 from multinic_daemon.audit.sources.rundir import daemon_problem, observe_journal, observe_tombstones
 from multinic_daemon.audit.world import NotCompared, World
-from multinic_daemon.journal import boot_id
+from multinic_daemon.journal.journal import boot_id
 
 
 @dataclass(frozen=True, slots=True)

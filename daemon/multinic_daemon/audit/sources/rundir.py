@@ -8,10 +8,10 @@ from pathlib import Path
 
 from multinic_core.errors import MultinicError
 from multinic_daemon.audit.world import Row, Tombstone
+from multinic_daemon.calls.request import LIMIT, parse_request
 from multinic_daemon.engine.invocation import read_key
-from multinic_daemon.journal_file import FILE_NAME, read_snapshot
-from multinic_daemon.request import LIMIT, parse_request
-from multinic_daemon.tombstones import FOLDER
+from multinic_daemon.journal.file import FILE_NAME, read_snapshot
+from multinic_daemon.recovery.tombstones import FOLDER
 
 CONNECT_SECONDS = 5.0
 

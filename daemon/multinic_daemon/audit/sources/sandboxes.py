@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from multinic_daemon.audit.world import Sandbox
-from multinic_daemon.namespaces import PROC, namespace_device
+from multinic_daemon.podlinks.namespaces import PROC, namespace_device
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Inode of the first process namespace of a machine. Source: linux/proc_ns.h, PROC_PID_INIT_INO."""

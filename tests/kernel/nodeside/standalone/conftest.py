@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from multinic_cni.install import install
 from multinic_daemon.crashpoints import VARIABLE
-from multinic_daemon.journal_file import read_rows
+from multinic_daemon.journal.file import read_rows
 from multinic_lab.provision import tools
 
 LIMIT_SECONDS = 120

@@ -1,0 +1,139 @@
+"""The journal's rows as frozen values: one attachment, what identifies it, and what is known before it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from multinic_core.plan import AddRule, Allocation, Plan, PodReference
+from multinic_daemon.journal.codec import decode_plan
+
+State = Literal["pending", "ready", "deleting", "adopted", "unknown"]
+"""``adopted``: held for a pod that this journal did not attach; ``unknown``: held by links of nobody knows whom. Both
+go by DEL, GC or proof."""
+
+NAMELESS = "?"
+"""Begins the container id of a row whose real one is not known; no container id of a runtime begins so."""
+
+COLUMNS = (
+    "id, plugin, network, container_id, ifname, netns, pod_namespace, pod_name, pod_uid, state, link_group, digest,"
+    " plan, result, created, updated, boot_id"
+)
+"""Of table ``attachment``, in the order of ``to_row`` and ``from_row``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentKey:
+    """What a runtime calls one attachment, and who serves it."""
+
+    plugin: str
+    """``multi-nic``, or ``multi-nic-ipam`` for a row that holds addresses only."""
+    network: str
+    container_id: str
+    ifname: str
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What a log line says of it."""
+        return {"network": self.network, "container_id": self.container_id, "ifname": self.ifname}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One attachment as the journal has it."""
+
+    id: int
+    key: AttachmentKey
+    netns: str
+    pod: PodReference
+    state: State
+    group: int
+    """``IFLA_GROUP`` of its links."""
+    digest: str
+    """Of the configuration it was asked with."""
+    plan_json: str
+    result_json: str
+    """The CNI result in the newest version; "" while not ready."""
+    created: float
+    """Seconds since the epoch."""
+    updated: float
+    boot_id: str
+
+    @property
+    def taken_over(self) -> bool:
+        """Not attached by this journal: what is known of it comes from the mirror, another generation or the kernel."""
+        return self.state in ("adopted", "unknown")
+
+    @property
+    def nameless(self) -> bool:
+        """The runtime's container id is not known, so neither a DEL nor a GC can name it."""
+        return self.key.container_id.startswith(NAMELESS)
+
+    @property
+    def has_links(self) -> bool:
+        return self.plan_json != "[]"
+
+    @property
+    def plan(self) -> Plan:
+        return decode_plan(self.plan_json)
+
+    @property
+    def rules(self) -> tuple[AddRule, ...]:
+        """Those of the plan."""
+        # few plans have rules, and reading one takes longer than looking for the word
+        return self.plan.rules if '"rule"' in self.plan_json else ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttachment:
+    """What ``Journal.begin`` writes down before the kernel is touched."""
+
+    key: AttachmentKey
+    netns: str
+    pod: PodReference
+    digest: str
+    plan: Plan
+    allocations: tuple[Allocation, ...]
+    cursors: Mapping[str, int]
+    """Pool name to the index given last; pools whose address the pod named itself are absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """An attachment that exists already and that a journal starts to answer for."""
+
+    new: NewAttachment
+    state: State
+    group: int | None = None
+    """``IFLA_GROUP`` that its links carry; None: they are not ours."""
+    result_json: str = ""
+    created: float = 0.0
+    """Seconds since the epoch; 0 when unknown."""
+
+
+def to_row(record: Record) -> tuple[Any, ...]:
+    key, pod = record.key, record.pod
+    return (
+        record.id,
+        key.plugin,
+        key.network,
+        key.container_id,
+        key.ifname,
+        record.netns,
+        pod.namespace,
+        pod.name,
+        pod.uid,
+        record.state,
+        record.group,
+        record.digest,
+        record.plan_json,
+        record.result_json,
+        record.created,
+        record.updated,
+        record.boot_id,
+    )
+
+
+def from_row(row: Sequence[Any]) -> Record:
+    return Record(row[0], AttachmentKey(*row[1:5]), row[5], PodReference(*row[6:9]), *row[9:])

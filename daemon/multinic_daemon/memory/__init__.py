@@ -1,0 +1,1 @@
+"""How this process lays out its memory."""

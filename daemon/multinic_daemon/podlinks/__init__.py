@@ -1,0 +1,1 @@
+"""Links in pods, on the kernel: made, compared, found again and removed."""

@@ -1,0 +1,235 @@
+"""Makes and removes pod links: the only module that does.
+
+One conversation in the node's namespace makes all links of a plan straight inside the pod's, one in the pod's gives
+them addresses, sets them up and adds routes. All links of an attachment carry the same link group, by which they are
+known, counted and removed: a whole group costs the kernel one grace period, where link by link costs one each. Routes
+go with their links; rules do not and are removed one by one, as the plan knows them.
+
+All functions block and are called through ``trio.to_thread``. Namespaces are given by path.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
+from multinic_core.plan import AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, Step
+from multinic_daemon import crashpoints
+from multinic_daemon.hostroutes.desired import PROTOCOL
+from multinic_daemon.netlink import Conversation, NetnsFile, Request, Route, open_netns
+from multinic_daemon.netlink import requests as rq
+from multinic_daemon.netlink.observed import (
+    read_addresses,
+    read_links,
+    read_netns_id,
+    read_routes,
+    read_rules,
+    read_settings,
+)
+from multinic_daemon.podlinks.compare import Observed, compare
+from multinic_daemon.podlinks.make import AppliedLink, Made, TakenError, check_free, explained, make_numbered, make_read
+from multinic_daemon.podlinks.survey import remove_foreign as remove_foreign
+from multinic_daemon.podlinks.survey import survey as survey
+
+_NO_RULE = frozenset({errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP})
+"""Deleting a rule says so when it is gone, or was never possible."""
+
+
+def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = None) -> tuple[AppliedLink, ...]:
+    """Make every link of the plan with its addresses, settings, routes and rules, or nothing.
+
+    Args:
+        netns: path of the pod's network namespace.
+        group: link group of this attachment, above 0, used by no other link of the pod.
+        node_netns: path of the namespace that holds the parents; None: that of the calling thread.
+
+    Returns:
+        The links in the plan's order.
+
+    Raises:
+        ContainerGoneError: the pod's namespace does not exist.
+        ConfigError: an interface name is taken in the pod, or a link's attribute or setting is unknown.
+        KernelError: the kernel refused a step; names link and NIC, and ``details`` the way out.
+    """
+    if group <= 0:
+        raise ValueError(f"link group {group} is not above 0, the group of every other link")
+    with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
+        attempt = partial(_attempt, plan, pod, pod_file, group, node_netns)
+        try:
+            return attempt(make_numbered)
+        except TakenError:
+            check_free(plan.links, netns, group, read_links(pod))
+        return attempt(make_read)
+
+
+def _attempt(
+    plan: Plan,
+    pod: Conversation,
+    pod_file: NetnsFile,
+    group: int,
+    node_netns: str | None,
+    make: Callable[[Conversation, Conversation, Sequence[CreateLink], NetnsFile, int], Made],
+) -> tuple[AppliedLink, ...]:
+    try:
+        with ExitStack() as stack:
+            node_file = stack.enter_context(open_netns(node_netns)) if node_netns else None
+            made = make(stack.enter_context(Conversation(node_file)), pod, plan.links, pod_file, group)
+        crashpoints.reached("apply.created")
+        _configure(pod, plan, made)
+    except TakenError:
+        raise  # of which nothing is left
+    except BaseException as error:
+        try:
+            _remove_group(pod, group, plan.rules)
+        except KernelError as failed:
+            error.add_note(f"links of group {group} may be left: {failed}")
+        raise
+    return made.links
+
+
+def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
+    """Remove every link of the group, and these rules, from the pod; may be repeated.
+
+    Returns:
+        How many links there were; 0 when none was left or the namespace is gone.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    try:
+        with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
+            return _remove_group(pod, group, rules)
+    except ContainerGoneError:
+        return 0
+
+
+def differences(plan: Plan, netns: str, *, node_netns: str | None = None) -> list[str]:
+    """How the pod differs from the plan: one sentence per difference, in the plan's order, [] when it does not.
+
+    What the pod has beyond the plan is no difference.
+
+    Raises:
+        ContainerGoneError: the pod's namespace does not exist.
+        KernelError: the kernel cannot be asked.
+    """
+    with open_netns(netns) as pod_file, Conversation(pod_file) as pod, open_netns(node_netns) as node_file:
+        node_id = read_netns_id(pod, node_file)
+        observed = Observed(
+            links=tuple(read_links(pod)),
+            addresses=tuple(read_addresses(pod)),
+            routes=_read_routes_of(pod, plan),
+            rules=tuple(read_rules(pod)) if plan.rules else (),
+            settings=read_settings(pod) if plan.sysctls else {},
+        )
+    return compare(plan, observed, node_id)
+
+
+def _read_routes_of(pod: Conversation, plan: Plan) -> tuple[Route, ...]:
+    tables = {route.table for route in plan.routes}
+    return tuple(route for table in sorted(tables) for route in read_routes(pod, table=table))
+
+
+def observe(netns: str) -> Observed:
+    """All links, addresses and main routes of a namespace, for audit and adoption.
+
+    Raises:
+        ContainerGoneError: the namespace does not exist.
+        KernelError: the kernel cannot be asked.
+    """
+    with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
+        return Observed(
+            tuple(read_links(pod)), tuple(read_addresses(pod)), tuple(read_routes(pod, table=rq.RT_TABLE_MAIN))
+        )
+
+
+def _configure(pod: Conversation, plan: Plan, made: Made) -> None:
+    """Addresses, then up with settings, then routes and rules: a link announces its addresses when it comes up."""
+    indexes = {link.ifname: link.ifindex for link in made.links}
+    missing = [step.ifname for step in plan.steps if not isinstance(step, AddRule) and step.ifname not in indexes]
+    if missing:
+        raise ConfigError(
+            f"plan: {missing[0]!r} has an address, a setting or a route, but no link of this attachment has that name"
+        )
+    settings = _settings(plan.sysctls)
+    steps: list[Step] = [*plan.addresses, *plan.links, *plan.routes, *plan.rules]
+    asked = [_request(step, indexes, made.misnamed, settings) for step in steps]
+    answers = pod.ask(asked)
+    for step, refusal in zip(steps, answers, strict=True):
+        # a rule that is there already is just the one wanted
+        if refusal is not None and not (isinstance(step, AddRule) and refusal.errno == errno.EEXIST):
+            raise explained(refusal, _subject(step, plan))
+
+
+def _request(
+    step: Step, indexes: Mapping[str, int], misnamed: Collection[str], settings: Mapping[str, Mapping[str, int]]
+) -> Request:
+    """What brings one step about, without a subject: nearly all are done without being named."""
+    match step:
+        case AddAddress():
+            return rq.add_address(indexes[step.ifname], step.address, "")
+        case CreateLink():
+            ifname = step.ifname if step.ifname in misnamed else ""
+            own = settings.get(step.ifname, {})
+            return rq.set_up(indexes[step.ifname], ifname=ifname, settings=own, subject="")
+        case AddRoute():
+            # the protocol is what a daemon without a journal knows our routes by
+            return rq.add_route(step.dst, indexes[step.ifname], step.gateway, "", table=step.table, protocol=PROTOCOL)
+        case AddRule():
+            return rq.add_rule(step.src, step.table, step.priority, PROTOCOL, "")
+    raise AssertionError(f"no step of its own: {step!r}")
+
+
+def _subject(step: Step, plan: Plan) -> str:
+    """What a refused step is about."""
+    if isinstance(step, AddRule):
+        return f"rule from {step.src} lookup {step.table}"
+    parent = next(link.parent for link in plan.links if link.ifname == step.ifname)
+    on = f"link {step.ifname!r} on NIC {parent!r}"
+    match step:
+        case AddAddress():
+            return f"address {step.address} of {on}"
+        case AddRoute():
+            return f"route {step.dst} via {step.gateway} of {on}"
+    return f"setting up {on}"
+
+
+def _settings(sysctls: Sequence[SetSysctl]) -> dict[str, dict[str, int]]:
+    """ifname to name to value.
+
+    Raises:
+        ConfigError: one that links do not have, or that is no whole number; all at once.
+    """
+    found: dict[str, dict[str, int]] = {}
+    problems: list[str] = []
+    for step in sysctls:
+        try:
+            value = int(step.value)
+        except ValueError:
+            problems.append(f"setting {step.key!r}: found {step.value!r}, expected a whole number")
+            continue
+        if step.name in rq.IPV4_CONF:
+            found.setdefault(step.ifname, {})[step.name] = value
+        else:
+            problems.append(f"setting {step.key!r} is unknown, expected one of {sorted(rq.IPV4_CONF)!r}")
+    if problems:
+        raise ConfigError(*problems)
+    return found
+
+
+def _remove_group(pod: Conversation, group: int, rules: Sequence[AddRule]) -> int:
+    links = [link for link in read_links(pod) if link.group == group]
+    asked = [
+        rq.delete_rule(rule.src, rule.table, rule.priority, PROTOCOL, f"removing rule from {rule.src}")
+        for rule in rules
+    ]
+    gone = [_NO_RULE] * len(rules)
+    if links:
+        asked.append(rq.delete_group(group, f"removing links {sorted(link.ifname for link in links)}"))
+        gone.append(frozenset({errno.ENODEV}))  # between the two
+    for request, refusal, fine in zip(asked, pod.ask(asked), gone, strict=True):
+        if refusal is not None and refusal.errno not in fine:
+            raise refusal.error(request.subject)
+    return len(links)

@@ -1,0 +1,78 @@
+"""Finishes in the background what a call, or the start, began to remove and could not.
+
+A row whose removal the kernel or the journal refused is tried again, first soon and then in growing pauses, until it is
+gone. The row is read anew each time, under the lock of its interface: a DEL or an ADD that came first has the say, and
+a row that somebody has finished is nothing to do. With nothing left nothing runs.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from multinic_core.errors import MultinicError
+from multinic_daemon.engine import Engine
+from multinic_daemon.engine.detach import detach
+from multinic_daemon.journal.journal import Record
+
+log = logging.getLogger(__name__)
+
+FIRST_SECONDS, LAST_SECONDS = 0.5, 30.0
+"""Pause before the first attempt, doubled up to the last one while it goes on failing."""
+
+
+async def serve_sweep(engine: Engine, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Finish what is left over; never returns."""
+    at_work: set[int] = set()
+
+    async def finish(row: int, netns: str) -> None:
+        try:
+            await _finish(engine, row, netns)
+        finally:
+            at_work.discard(row)
+
+    async with trio.open_nursery() as nursery:
+        task_status.started()
+        while True:
+            for row, netns in (await engine.leftovers.take()).items():
+                if row not in at_work:  # what is at work names its own failures, too
+                    at_work.add(row)
+                    nursery.start_soon(finish, row, netns)
+
+
+async def _finish(engine: Engine, row: int, netns: str) -> None:
+    """Try until the row is gone, or nobody's to remove."""
+    pause = FIRST_SECONDS
+    while True:
+        await trio.sleep(pause)
+        try:
+            record = await _attempt(engine, row, netns)
+        except MultinicError as error:
+            if pause < LAST_SECONDS <= 2 * pause:  # once
+                fields = {"row": row, "cause": str(error)}
+                log.error("a row cannot be removed, tried on and on", extra=fields)  # noqa: TRY400  # the cause says all
+            pause = min(2 * pause, LAST_SECONDS)
+        else:
+            if record:
+                log.info("removed at last", extra=record.key.log_fields)
+            return
+
+
+async def _attempt(engine: Engine, row: int, netns: str) -> Record | None:
+    """The row that is gone now; None: there was nothing to do.
+
+    Raises:
+        MultinicError: it is still there.
+    """
+    if (found := _find(engine, row)) is None:
+        return None
+    async with engine.locks((found.key.container_id, found.key.ifname)):
+        if (record := _find(engine, row)) is not None:
+            await detach(engine, record, netns, point="sweep")
+    return record
+
+
+def _find(engine: Engine, row: int) -> Record | None:
+    """The row, if it is still half made or half removed."""
+    return next((record for record in engine.journal.unfinished() if record.id == row), None)

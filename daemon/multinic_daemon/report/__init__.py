@@ -1,0 +1,1 @@
+"""What this daemon tells the operator, and the Lease that carries it."""

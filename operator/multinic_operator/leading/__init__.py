@@ -1,0 +1,1 @@
+"""One of several operators works: the leader, once it knows what the one before it wrote."""

@@ -1,0 +1,1 @@
+"""One MultiNicNetwork: its CIDR, pools, attachment definitions and status, written and removed."""
