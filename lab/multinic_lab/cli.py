@@ -11,6 +11,7 @@ import trio
 from multinic_lab.cluster.demo import run_demo
 from multinic_lab.cluster.scenario import load_scenario
 from multinic_lab.cluster.standing import Standing, serve
+from multinic_lab.twin.command import twin
 
 SCENARIO = click.option(
     "--scenario",
@@ -65,6 +66,9 @@ def execute(name: str, pod: str, command: tuple[str, ...]) -> None:
     click.echo(out, nl=False)
     click.echo(err, nl=False, err=True)
     raise SystemExit(status)
+
+
+lab.add_command(twin)
 
 
 @lab.command(name="serve", hidden=True)
