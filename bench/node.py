@@ -36,7 +36,8 @@ DAEMON_TO_KERNEL = 3.0
 """For attaching 8 NICs."""
 GROWTH = 1.02
 """The most that memory may be as a multiple of what it was after warming up."""
-WARM_CYCLES, CYCLE_NICS, CYCLES_AT_ONCE = 1000, 8, 8
+WARM_CYCLES, CYCLE_NICS, CYCLES_AT_ONCE = 5000, 8, 8
+"""So many cycles before memory is looked at first: the C library's heap takes some thousands to find its size."""
 SETTLE_SECONDS = 3
 """For the daemon to write the mirror, before its memory is looked at."""
 CONTENDERS = {
@@ -100,9 +101,9 @@ def take_turns(node: Node, runs: int, contenders: Mapping[str, Contender]) -> di
 
 
 def memory_bytes(process: int) -> int:
-    """What a process holds: pages of its own, and its part of those that it shares."""
+    """What a process has made itself: its part of files, libraries mostly, depends on who else has them open."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    (kib,) = (line.split()[1] for line in lines if line.startswith("Pss:"))
+    (kib,) = (line.split()[1] for line in lines if line.startswith("Anonymous:"))
     return int(kib) << 10
 
 
