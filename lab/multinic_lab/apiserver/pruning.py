@@ -7,6 +7,7 @@ from typing import Any
 
 from .builtin_schemas import deref
 from .errors import Json
+from .marks import has_within
 from .schema import child
 from .store import clone
 
@@ -78,8 +79,12 @@ def _prune(value: Any, schema: Json, path: str, removed: list[str], *, root: boo
 
 
 def apply_defaults(value: Any, schema: Json) -> None:
-    """Fill in, in place, every default of the schema that applies; drops nulls where a default stands ready."""
-    schema = deref(schema)
+    """Fill in, in place, every default of the schema that applies; drops nulls where a default stands ready.
+
+    The schema is that of a CustomResourceDefinition, which refers to no other one.
+    """
+    if not has_within(schema, "default"):
+        return
     if isinstance(value, list):
         items = schema.get("items")
         if isinstance(items, dict):
@@ -90,7 +95,6 @@ def apply_defaults(value: Any, schema: Json) -> None:
         return
     properties = schema.get("properties") or {}
     for name, sub in properties.items():
-        sub = deref(sub)
         if "default" in sub and (
             name not in value or (value[name] is None and not sub.get("nullable") and sub["default"] is not None)
         ):

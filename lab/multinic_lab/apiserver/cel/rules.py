@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import FieldError, Json
 from ..fieldset import item_schema, key_element, list_keys, sub_schema
+from ..marks import has_within
 from .evaluate import evaluate, names, unsupported
 from .functions import CelError
 from .syntax import CelSyntaxError, parse
@@ -49,7 +50,7 @@ def check(obj: Json, old: Json | None, schema: Json) -> list[FieldError]:
 
 
 def _check(value: Any, old: Any, schema: Json | None, path: str) -> Iterator[FieldError]:
-    if schema is None or value is None:
+    if schema is None or value is None or not has_within(schema, "x-kubernetes-validations"):
         return
     for rule in schema.get("x-kubernetes-validations") or ():
         if (error := _run(rule, value, old, path)) is not None:
