@@ -1,8 +1,14 @@
-"""An API server of the lab with our kinds, and operator processes on it."""
+"""An API server with our kinds, and operator processes on it.
+
+The server is one of the lab's, or the cluster that the kubeconfig named by the variable KUBECONFIG_REAL leads to; there
+the operator has a namespace of its own, and the cluster is left as it was found. Tests that break the server or read
+its log, marked ``embedded_api``, have one of the lab's in any case.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +19,7 @@ from typing import Any
 import pytest
 import trio
 from multinic_lab.apiserver import serve_api, write_kubeconfig
+from multinic_lab.cluster.borrowed import borrow
 
 from multinic_core.kube import connect
 from multinic_core.model import (
@@ -68,13 +75,16 @@ class Lab:
 
     kube: Any
     server: Any
+    """None when it is not ours."""
     kubeconfig: Path
     log: Path
+    options: tuple[str, ...] = ()
+    """Of every operator."""
     processes: list[trio.Process] = field(default_factory=list)
 
     async def start(self, *options: str) -> trio.Process:
         """An operator; one of its own unless the options say otherwise."""
-        command = [sys.executable, "-m", "multinic_operator", "--kubeconfig", str(self.kubeconfig)]
+        command = [sys.executable, "-m", "multinic_operator", "--kubeconfig", str(self.kubeconfig), *self.options]
         with self.log.open("ab") as log:
             process = await trio.lowlevel.open_process([*command, *(options or ("--no-leader-elect",))], stderr=log)
         self.processes.append(process)
@@ -107,6 +117,9 @@ class Lab:
         return status is not None and status.route_status == "Unknown"
 
 
+KINDS = (DEFINITION_CRD, *(crd(resource) for resource in OUR_RESOURCES))
+
+
 @asynccontextmanager
 async def open_lab(folder: Path) -> AsyncIterator[Lab]:
     async with trio.open_nursery() as nursery:
@@ -114,17 +127,33 @@ async def open_lab(folder: Path) -> AsyncIterator[Lab]:
         kubeconfig = write_kubeconfig(folder / "kubeconfig", server.url)
         kube = connect(str(kubeconfig))
         made = Lab(kube, server, kubeconfig, folder / "operator.log")
-        for body in (DEFINITION_CRD, *(crd(resource) for resource in OUR_RESOURCES)):
+        for body in KINDS:
             await kube.create(CRDS, body)
         try:
             yield made
         finally:
-            for process in made.processes:
-                if process.returncode is None:
-                    process.kill()
-                    with trio.CancelScope(shield=True):
-                        await process.wait()
+            await end_all(made.processes)
             nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_real_lab(kubeconfig: Path, folder: Path) -> AsyncIterator[Lab]:
+    kube = connect(str(kubeconfig))
+    async with borrow(kube, KINDS) as borrowed:
+        options = ("--namespace", borrowed.namespace)
+        made = Lab(kube, None, kubeconfig, folder / "operator.log", options)
+        try:
+            yield made
+        finally:
+            await end_all(made.processes)
+
+
+async def end_all(processes: list[trio.Process]) -> None:
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
 
 
 async def populated(kube: Any, make_host: Any) -> None:
@@ -149,9 +178,11 @@ async def populated(kube: Any, make_host: Any) -> None:
 
 
 @pytest.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
     """A lab without nodes and networks."""
-    async with open_lab(tmp_path) as made:
+    real = os.environ.get("KUBECONFIG_REAL")
+    embedded = not real or request.node.get_closest_marker("embedded_api") is not None
+    async with open_lab(tmp_path) if embedded else open_real_lab(Path(str(real)), tmp_path) as made:
         yield made
 
 

@@ -170,6 +170,7 @@ def blocks_in(entry: Entry) -> dict[tuple[str, str], str]:
     return {(r["hostName"], r["interfaceName"]): r["podCIDR"] for r in rows if r["hostName"] in OLD}
 
 
+@pytest.mark.embedded_api
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 async def test_an_error_deletes_and_moves_nothing(lab: Any, populate: Any, make_host: Any, fault: Any) -> None:
     """A node joins and a definition is gone while the API fails: both are dealt with, everything else stays."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from multinic_lab.apiserver import RequestLog
 
 from multinic_core.model import CONFIGS, DAEMONSETS, SYSTEM_NAMESPACE
@@ -13,6 +14,7 @@ async def found(lab: Any) -> Any:
     return await lab.kube.get(DAEMONSETS, "multi-nicd", SYSTEM_NAMESPACE)
 
 
+@pytest.mark.embedded_api
 async def test_fields_have_their_owners(lab: Any) -> None:
     """What the Config stops saying goes, what a person added beside it stays, and nothing is written twice."""
     lab.server.api.requests = log = RequestLog()

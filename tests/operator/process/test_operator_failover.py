@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import pytest
 import trio
 from multinic_lab.apiserver import RequestLog
 from multinic_operator.leading.leader import LEASE_NAME
@@ -37,6 +38,7 @@ async def blocks(lab: Any) -> dict[tuple[str, str], str]:
     return {(r.host_name, r.interface_name): r.pod_cidr for r in rows if r.host_name <= "node-3"}
 
 
+@pytest.mark.embedded_api
 async def test_another_takes_over_from_one_that_was_killed(lab: Any, populate: Any, make_host: Any) -> None:
     """Killed without a word, the leader is replaced within 20 seconds; no block moves and nothing is deleted."""
     await populate(lab.kube)
@@ -57,6 +59,7 @@ async def test_another_takes_over_from_one_that_was_killed(lab: Any, populate: A
     assert [entry for entry in log.entries if entry.verb.startswith("delete")] == []
 
 
+@pytest.mark.embedded_api
 async def test_one_that_was_stopped_and_goes_on_writes_nothing(lab: Any, populate: Any, make_host: Any) -> None:
     """A leader that slept through its time finds out before its next write, and ends with status 1."""
     await populate(lab.kube)

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from multinic_lab.apiserver import RequestLog, Rights
 from multinic_operator.config.daemonset import SERVICE_ACCOUNT
@@ -30,6 +31,7 @@ def deployed() -> list[Any]:
     return [body for file in files for body in yaml.safe_load_all((DEPLOY / file).read_text())]
 
 
+@pytest.mark.embedded_api
 async def test_all_that_it_does_is_allowed(lab: Any, populate: Any) -> None:
     """From taking over an original's DaemonSet to the deletion of the last Config: no request beyond its roles."""
     lab.server.api.requests = log = RequestLog()

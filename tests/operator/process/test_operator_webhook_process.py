@@ -53,6 +53,7 @@ def configuration(*ports: int) -> dict[str, Any]:
     return {"metadata": {"name": "multinic"}, "webhooks": webhooks}
 
 
+@pytest.mark.embedded_api
 async def test_leader_and_standby_answer_with_the_same_certificate(lab: Any, populate: Any) -> None:
     """Both refuse a subnet over the nodes' own network; without any of them the network is stored all the same.
 
