@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 from harness.report import BenchError, Report, Target, carry_out
 from multinic_lab.twin.phases import Phase
-from multinic_lab.twin.report import document, growth, growth_table, phase_table
+from multinic_lab.twin.report import document, growth, growth_table, parts_table, phase_table
 from multinic_lab.twin.run import Wish, run_twins
 
 from multinic_core.errors import MultinicError
@@ -60,6 +60,7 @@ def bench(sizes: Sequence[int], nics: int) -> Report:
         except (MultinicError, BaseExceptionGroup, trio.TooSlowError, subprocess.SubprocessError) as error:
             raise BenchError(f"a twin of {sizes} nodes: {error!r}") from error
     tables = [phase_table(nodes, nics, phases) for nodes, phases in found.items()]
+    tables += [parts_table(nodes, phases) for nodes, phases in found.items()]
     if len(found) > 1:
         tables.append(growth_table(found))
     return Report("cluster", document(found, nics), targets(found), tables)

@@ -18,14 +18,14 @@ import trio
 @click.option("--alone", is_flag=True, help="No smaller ones before a single size, so no growth.")
 @click.option("--nics", default=8, show_default=True, help="Secondary NICs of each node.")
 @click.option("--processes", default=2, show_default=True, help="That carry the nodes.")
-@click.option("--sample", default=5, show_default=True, help="Nodes of each process that compute their host routes.")
+@click.option("--sample", default=2, show_default=True, help="Nodes of each process that compute their host routes.")
 @click.option("--logs", type=click.Path(path_type=Path, file_okay=False), help="Keep the logs of all processes here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def twin(nodes: str, alone: bool, nics: int, processes: int, sample: int, logs: Path | None, as_json: bool) -> None:
     """Run thousands of nodes with the real operator, and print what each event costs and how that grows."""
     from multinic_core.cli.terminal import console, print_json
     from multinic_core.errors import ConfigError
-    from multinic_lab.twin.report import NOTES, document, growth_table, phase_table
+    from multinic_lab.twin.report import NOTES, document, growth_table, parts_table, phase_table
     from multinic_lab.twin.run import Wish, run_twins, sizes_of
 
     try:
@@ -39,6 +39,7 @@ def twin(nodes: str, alone: bool, nics: int, processes: int, sample: int, logs: 
     out = console()
     for size, phases in found.items():
         out.print(phase_table(size, nics, phases))
+        out.print(parts_table(size, phases))
     if len(found) > 1:
         out.print(growth_table(found))
     out.print(NOTES.format(sample=sample, processes=processes), style="dim")

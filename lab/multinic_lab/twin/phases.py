@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -189,6 +190,6 @@ async def all_phases(twin: Twin, progress: Callable[[str], None]) -> list[Phase]
     """Every phase, one after another; ``progress`` is told when one is over."""
     found = []
     for name, act in PHASES.items():
-        found.append(await measured(twin, name, lambda act=act: act(twin)))  # type: ignore[misc]
+        found.append(await measured(twin, name, partial(act, twin)))
         progress(f"{twin.size.nodes} nodes: {name}, {found[-1].seconds:.1f} s")
     return found

@@ -18,7 +18,7 @@ Found = Mapping[int, Sequence[Phase]]
 COLUMNS = (
     "phase",
     "seconds",
-    "operator writes",
+    "operator's writes",
     "daemons' writes",
     "renewals",
     "reads",
@@ -26,9 +26,11 @@ COLUMNS = (
     "to daemons, one watch each",
     "largest object",
     "operator CPU, s",
-    "peak, MiB",
+    "operator, MiB",
     "nodes' CPU, s",
 )
+PARTS = ("known", "routed", "ready", "stopped", "working")
+"""Parts of phases, in the order in which they are shown."""
 GROWING: Mapping[str, Callable[[Phase], float]] = {
     "seconds": lambda phase: phase.seconds,
     "writes": lambda phase: phase.operator_writes + phase.daemon_writes,
@@ -44,26 +46,33 @@ NOTES = (
 
 
 def phase_table(nodes: int, nics: int, phases: Sequence[Phase]) -> Table:
-    rows = []
-    for phase in phases:
-        parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in phase.parts.items())
-        rows.append(
-            [
-                phase.name,
-                f"{phase.seconds:.2f}" + (f" ({parts})" if parts else ""),
-                str(phase.operator_writes),
-                str(phase.daemon_writes),
-                str(phase.renewals),
-                str(phase.reads),
-                size_text(phase.sent_bytes),
-                size_text(phase.sent_to_nodes_bytes),
-                f"{size_text(phase.largest_bytes)} {phase.largest}",
-                f"{phase.operator_cpu_seconds:.1f}",
-                f"{phase.operator_peak_mib:.0f}",
-                f"{phase.nodes_cpu_seconds:.1f}",
-            ]
-        )
+    """What each phase of one twin has cost."""
+    rows = [
+        [
+            phase.name,
+            f"{phase.seconds:.2f}",
+            str(phase.operator_writes),
+            str(phase.daemon_writes),
+            str(phase.renewals),
+            str(phase.reads),
+            size_text(phase.sent_bytes),
+            size_text(phase.sent_to_nodes_bytes),
+            f"{size_text(phase.largest_bytes)}, {phase.largest.partition('/')[0]}",
+            f"{phase.operator_cpu_seconds:.1f}",
+            f"{phase.operator_peak_mib:.0f}",
+            f"{phase.nodes_cpu_seconds:.1f}",
+        ]
+        for phase in phases
+    ]
     return table(f"{nodes} nodes with {nics} NICs", COLUMNS, rows)
+
+
+def parts_table(nodes: int, phases: Sequence[Phase]) -> Table:
+    """When parts of the phases were done."""
+    rows = [
+        [phase.name, *(f"{phase.parts[part]:.2f}" if part in phase.parts else "" for part in PARTS)] for phase in phases
+    ]
+    return table(f"Seconds until, {nodes} nodes", ("phase", *PARTS), rows)
 
 
 def growth(found: Found) -> dict[str, dict[str, float | None]]:
@@ -79,6 +88,7 @@ def growth(found: Found) -> dict[str, dict[str, float | None]]:
 
 
 def growth_table(found: Found) -> Table:
+    """The exponents."""
     rows = [
         [name, *("–" if value is None else f"{value:.2f}" for value in values.values())]
         for name, values in growth(found).items()

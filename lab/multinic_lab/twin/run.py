@@ -22,7 +22,7 @@ class Wish:
     nics: int = 8
     processes: int = 2
     """That carry the nodes of each twin."""
-    sample: int = 5
+    sample: int = 2
     """Nodes of each process whose host routes are computed."""
 
 

@@ -1,0 +1,101 @@
+"""A small twin from nothing to the end: who writes what, and who does not."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from click.testing import CliRunner
+from multinic_lab.twin import run as runs
+from multinic_lab.twin.phases import PHASES, Phase, measured
+from multinic_lab.twin.report import document, growth
+from multinic_lab.twin.size import Size
+from multinic_lab.twin.twin import open_twin
+
+from multinic_core.cli import multinic
+
+SIZE = Size(nodes=40, nics=4)
+LARGER = Size(nodes=60, nics=16)
+"""So many rows that the CIDR lists none."""
+SECONDS = 240.0
+
+
+async def run(size: Size, folder: Path) -> tuple[dict[str, Phase], dict[str, Any]]:
+    """All phases, and the store's HostInterfaces in the end."""
+    with trio.fail_after(SECONDS):
+        async with open_twin(size, processes=2, sample=2, folder=folder) as twin:
+            found = {name: await measured(twin, name, partial(act, twin)) for name, act in PHASES.items()}
+            hosts = twin.api.store.collection("multinic.fms.io", "hostinterfaces").records
+            return found, {name: record.obj for (_, name), record in hosts.items()}
+
+
+def of(phase: Phase, agent: str) -> dict[str, int]:
+    """Resource to writes of one agent, renewals left out."""
+    return {
+        what: count
+        for text, count in phase.writes.items()
+        for who, _, what in [text.partition(" ")]
+        if who == agent and what != "renewals"
+    }
+
+
+async def test_what_each_event_costs_without_lists(tmp_path: Path) -> None:
+    """A node that joins is one write of its index and few others; no other node writes; a restart writes nothing."""
+    phases, hosts = await run(LARGER, tmp_path)
+    boot, join, leave = phases["boot"], phases["one node joins"], phases["one NIC goes"]
+    assert of(boot, "multinic-daemon")["hostinterfaces"] == LARGER.nodes
+    assert of(boot, "multinic-operator")["hostinterfaces/status"] == LARGER.nodes
+    assert "ippools" not in of(boot, "multinic-operator")
+    assert of(join, "multinic-operator")["hostinterfaces/status"] == 1
+    assert join.operator_writes <= 8
+    assert of(join, "multinic-daemon")["hostinterfaces"] == 1
+    assert of(leave, "multinic-daemon") == {"hostinterfaces": 1}
+    assert leave.operator_writes <= 2
+    assert of(phases["network edited"], "multinic-operator")["cidrs"] == 1
+    assert "hostinterfaces" not in of(phases["network edited"], "multinic-daemon")
+    assert phases["operator restarted"].operator_writes == 0
+    assert max(phase.largest_bytes for phase in phases.values()) < 100_000
+    indexes = {host["status"]["hostIndex"] for host in hosts.values()}
+    assert indexes == set(range(LARGER.nodes + 1))
+
+
+async def test_what_each_event_costs_with_lists(tmp_path: Path) -> None:
+    """Where the CIDR lists nodes, the operator writes each pool of a node that joins, and a restart writes nothing."""
+    phases, hosts = await run(SIZE, tmp_path)
+    assert of(phases["boot"], "multinic-operator")["ippools"] == SIZE.nodes * SIZE.nics
+    join = phases["one node joins"]
+    assert of(join, "multinic-operator")["ippools"] == SIZE.nics
+    assert of(join, "multinic-operator")["hostinterfaces/status"] == 1
+    assert of(join, "multinic-daemon")["hostinterfaces"] == 1
+    assert of(phases["one NIC goes"], "multinic-daemon") == {"hostinterfaces": 1}
+    assert phases["operator restarted"].operator_writes == 0
+    assert {host["status"]["hostIndex"] for host in hosts.values()} == set(range(SIZE.nodes + 1))
+
+
+def phase(name: str, writes: int) -> Phase:
+    return Phase(name, 1.0, writes, 0, 0, 0, 10 * writes, 100 * writes, 1, "cidrs/twin", 1.0, 50.0, 1.0, {}, {})
+
+
+def test_the_command_prints_phases_and_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table for each size and one of exponents; with --json one object."""
+    found = {size: [phase("boot", 3 * size)] for size in (100, 500)}
+
+    async def pretend(*_: Any, **__: Any) -> dict[int, list[Phase]]:
+        return found
+
+    monkeypatch.setattr(runs, "run_twins", pretend)
+    told = CliRunner().invoke(multinic, ["lab", "twin", "--nodes", "100,500"]).output
+    assert "100 nodes with 8 NICs" in told
+    assert "Growth exponents from 100, 500 nodes" in told
+    assert growth(found)["boot"]["writes"] == pytest.approx(1.0)
+    as_json = CliRunner().invoke(multinic, ["lab", "twin", "--nodes", "100,500", "--json"]).output
+    assert json.loads(as_json) == json.loads(json.dumps(document(found, 8)))
+
+
+def test_a_size_that_cannot_be_is_a_usage_error() -> None:
+    """Named with what would be accepted, before anything starts."""
+    done = CliRunner().invoke(multinic, ["lab", "twin", "--nodes", "9000", "--alone"])
+    assert done.exit_code == 2
+    assert "--nodes: found 9000, expected a number from 2 to" in done.output
