@@ -1,5 +1,7 @@
 """Lists and watches: selection, paging, resuming, bookmarks, history that ends."""
 
+import json
+
 import pytest
 from multinic_lab.apiserver import Api, Faults, Store
 
@@ -190,3 +192,12 @@ async def test_events_are_encoded_once_for_all_watchers(client, widget):
         assert await one.next() == await two.next()
     (change,) = client.api.store.collection("example.io", "widgets").history
     assert len(change.cache) == 1
+
+
+async def test_bytes_to_watchers_are_counted_by_who_watches_what(client, widget):
+    """What a watch was sent counts for its user agent and kind; one that selects nothing is sent nothing."""
+    sent = client.api.reads.sent
+    async with await client.watch(client.widgets) as watching, await client.watch(client.pods):
+        await client.ok("POST", client.widgets, widget("a"))
+        event = await watching.next()
+        assert sent == {("", "widgets"): len(json.dumps(event, separators=(",", ":"))) + 1}

@@ -187,6 +187,12 @@ async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[L
 
 
 @pytest.fixture
+def kinds() -> Any:
+    """Definitions of our kinds and of attachment definitions."""
+    return KINDS
+
+
+@pytest.fixture
 def populate(make_host: Any) -> Any:
     """Makes three nodes with three NICs each and a network."""
 

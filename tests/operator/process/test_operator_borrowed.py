@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from multinic_lab.apiserver import ApiServer, serve_api, write_kubeconfig
-from multinic_lab.cluster.borrowed import borrow
+from multinic_lab.cluster.borrowed import DEFINITIONS, borrow
 
 from multinic_core.errors import ConfigError
 from multinic_core.kube import connect
-from multinic_core.model import HOST_INTERFACES, NAMESPACES, NETWORKS, NODES, OUR_RESOURCES
-from multinic_core.model.crd import crd
-
-MULTUS = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "network-attachment-definitions.k8s.cni.cncf.io"},
-    "spec": {
-        "group": "k8s.cni.cncf.io",
-        "scope": "Namespaced",
-        "names": {"plural": "network-attachment-definitions", "kind": "NetworkAttachmentDefinition"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
-KINDS = [MULTUS, *(crd(resource) for resource in OUR_RESOURCES)]
+from multinic_core.model import HOST_INTERFACES, NAMESPACES, NETWORKS, NODES
 
 
 def places(server: ApiServer) -> set[tuple[str, ...]]:
@@ -42,13 +20,15 @@ def places(server: ApiServer) -> set[tuple[str, ...]]:
     return {(*kind, *key) for kind, found in server.store.collections.items() for key in found.records}
 
 
-async def test_nothing_stays_behind(tmp_path: Path, nursery: Any, make_host: Any, make_network: Any) -> None:
+async def test_nothing_stays_behind(
+    tmp_path: Path, nursery: Any, make_host: Any, make_network: Any, kinds: Any
+) -> None:
     """Objects of our kinds go, also where a finalizer holds them, then the kinds; Nodes of others stay."""
     server = await nursery.start(serve_api)
     kube = connect(str(write_kubeconfig(tmp_path / "kubeconfig", server.url)))
     await kube.create(NODES, {"metadata": {"name": "control-plane"}})
     before = places(server)
-    async with borrow(kube, KINDS) as borrowed:
+    async with borrow(kube, kinds) as borrowed:
         await kube.create(NAMESPACES, {"metadata": {"name": borrowed.namespace}})
         await kube.create(NODES, {"metadata": {"name": "node-1"}})
         await kube.create(HOST_INTERFACES, make_host("node-1", {"eth1": "10.0.1.1/24"}))
@@ -60,15 +40,15 @@ async def test_nothing_stays_behind(tmp_path: Path, nursery: Any, make_host: Any
             await trio.sleep(0.01)
 
 
-async def test_a_cluster_in_use_is_refused(tmp_path: Path, nursery: Any, make_network: Any) -> None:
+async def test_a_cluster_in_use_is_refused(tmp_path: Path, nursery: Any, make_network: Any, kinds: Any) -> None:
     """A network that is somebody's is named, and nothing is touched."""
     server = await nursery.start(serve_api)
     kube = connect(str(write_kubeconfig(tmp_path / "kubeconfig", server.url)))
-    for body in KINDS:
-        server.api.ensure(deepcopy(body))
+    for body in kinds:
+        await kube.create(DEFINITIONS, body)
     await kube.create(NETWORKS, make_network("theirs"))
     before = places(server)
     with pytest.raises(ConfigError, match="MultiNicNetwork 'theirs'"):
-        async with borrow(kube, KINDS):
+        async with borrow(kube, kinds):
             pytest.fail("the cluster was taken")
     assert places(server) == before
