@@ -25,14 +25,21 @@ def twin(nodes: str, alone: bool, nics: int, processes: int, sample: int, logs: 
     """Run thousands of nodes with the real operator, and print what each event costs and how that grows."""
     from multinic_core.cli.terminal import console, print_json
     from multinic_core.errors import ConfigError
+    from multinic_lab.cluster.demo import leaves
     from multinic_lab.twin.report import NOTES, document, growth_table, parts_table, phase_table
     from multinic_lab.twin.run import Wish, run_twins, sizes_of
+    from multinic_lab.twin.twin import TwinError
 
     try:
         wish = Wish(sizes_of(nodes, alone=alone), nics, processes, sample)
         found = trio.run(lambda: run_twins(wish, folder=logs, progress=lambda text: click.echo(text, err=True)))
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
+    except ExceptionGroup as group:
+        told = [str(error) for error in leaves(group) if isinstance(error, TwinError)]
+        if not told:
+            raise
+        raise click.ClickException(f"{'; '.join(told)}; --logs keeps what the processes said") from group
     if as_json:
         print_json(document(found, nics))
         return

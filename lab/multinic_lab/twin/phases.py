@@ -6,6 +6,7 @@ nothing more is, counts too.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +19,7 @@ from multinic_core.model import NETWORKS
 from multinic_lab.twin.processes import cpu_seconds, peak_mib
 from multinic_lab.twin.size import EXCLUDED, NETWORK, edited_ipam
 from multinic_lab.twin.tally import DAEMON, OPERATOR, Counts, scaled
-from multinic_lab.twin.twin import STEP_SECONDS, Twin
+from multinic_lab.twin.twin import STEP_SECONDS, Twin, TwinError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Phase:
     """Of the process, since its start."""
     nodes_cpu_seconds: float
     """Of all processes that carry nodes."""
+    server_cpu_seconds: float
+    """Of the API server, which also measures."""
     parts: Mapping[str, float]
     """Seconds until parts of it were done."""
     writes: Mapping[str, int]
@@ -59,19 +62,23 @@ async def measured(twin: Twin, name: str, act: Act) -> Phase:
     """Carry out a phase.
 
     Raises:
-        trio.TooSlowError: it has not come to its end within the bounds.
+        TwinError: it has not come to its end within ``STEP_SECONDS``.
     """
     twin.tally.start()
     sent = twin.sent()
     pid, cpu = twin.operator.pid, _cpu([twin.operator.pid])
-    nodes_cpu = _cpu(twin.pids)
-    with trio.fail_after(STEP_SECONDS):
-        parts = dict(await act())
-        await twin.quiet(lambda: twin.tally.last_write)
+    nodes_cpu, server_cpu = _cpu(twin.pids), _cpu([os.getpid()])
+    try:
+        with trio.fail_after(STEP_SECONDS):
+            parts = dict(await act())
+            await twin.quiet(lambda: twin.tally.last_write)
+    except trio.TooSlowError as error:
+        raise TwinError(f"{twin.size.nodes} nodes: {name}: not over after {STEP_SECONDS:g} s") from error
     counts, now = twin.tally.start(), twin.sent()
     now.subtract(sent)
     spent = _cpu([twin.operator.pid]) - (cpu if twin.operator.pid == pid else 0.0)
-    return _phase(twin, name, parts, counts, now, spent, _cpu(twin.pids) - nodes_cpu)
+    used = {"operator": spent, "nodes": _cpu(twin.pids) - nodes_cpu, "server": _cpu([os.getpid()]) - server_cpu}
+    return _phase(twin, name, parts, counts, now, used)
 
 
 def _phase(
@@ -80,8 +87,7 @@ def _phase(
     parts: dict[str, float],
     counts: Counts,
     sent: Counter[tuple[str, str]],
-    operator_cpu: float,
-    nodes_cpu: float,
+    cpu: Mapping[str, float],
 ) -> Phase:
     return Phase(
         name=name,
@@ -94,9 +100,10 @@ def _phase(
         sent_to_nodes_bytes=scaled(sent, len(twin.carriers), twin.size.nodes),
         largest_bytes=counts.largest[0],
         largest=counts.largest[1],
-        operator_cpu_seconds=round(operator_cpu, 2),
+        operator_cpu_seconds=round(cpu["operator"], 2),
         operator_peak_mib=round(peak_mib(twin.operator.pid), 1),
-        nodes_cpu_seconds=round(nodes_cpu, 2),
+        nodes_cpu_seconds=round(cpu["nodes"], 2),
+        server_cpu_seconds=round(cpu["server"], 2),
         parts={part: round(seconds, 3) for part, seconds in parts.items()},
         writes={f"{agent} {what}": count for (agent, what), count in sorted(counts.writes.items())},
     )

@@ -28,6 +28,7 @@ COLUMNS = (
     "operator CPU, s",
     "operator, MiB",
     "nodes' CPU, s",
+    "server's CPU, s",
 )
 PARTS = ("known", "routed", "ready", "stopped", "working")
 """Parts of phases, in the order in which they are shown."""
@@ -61,6 +62,7 @@ def phase_table(nodes: int, nics: int, phases: Sequence[Phase]) -> Table:
             f"{phase.operator_cpu_seconds:.1f}",
             f"{phase.operator_peak_mib:.0f}",
             f"{phase.nodes_cpu_seconds:.1f}",
+            f"{phase.server_cpu_seconds:.1f}",
         ]
         for phase in phases
     ]

@@ -56,7 +56,7 @@ async def run_twins(
 
     Raises:
         ConfigError: sizes that cannot be.
-        trio.TooSlowError: a phase has not come to its end.
+        ExceptionGroup: of ``TwinError`` when a phase has not come to its end.
     """
     sizes = [Size(nodes, wish.nics) for nodes in wish.sizes]
     if not 1 <= wish.processes * (wish.sample + 1) <= min(wish.sizes):

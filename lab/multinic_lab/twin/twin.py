@@ -16,6 +16,7 @@ import trio
 import yaml
 
 from multinic_core.cli.crds import manifests
+from multinic_core.errors import MultinicError
 from multinic_core.kube import connect
 from multinic_core.model import CIDRS, GROUP, NETWORKS, SYSTEM_NAMESPACE
 from multinic_core.ports import Kubernetes
@@ -31,6 +32,12 @@ STEP_SECONDS = 600.0
 QUIET_SECONDS = 3.0
 """When nothing was written for so long, what was set off has come to its end."""
 AT_ONCE = 100
+
+
+class TwinError(MultinicError):
+    """A twin did not do what it was to do; says in which phase."""
+
+    reason = "TwinFailed"
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 from click.testing import CliRunner
+from multinic_lab.twin import phases
 from multinic_lab.twin import run as runs
 from multinic_lab.twin.phases import PHASES, Phase, measured
 from multinic_lab.twin.report import document, growth
@@ -43,8 +44,8 @@ def of(phase: Phase, agent: str) -> dict[str, int]:
 
 async def test_what_each_event_costs_without_lists(tmp_path: Path) -> None:
     """A node that joins is one write of its index and few others; no other node writes; a restart writes nothing."""
-    phases, hosts = await run(LARGER, tmp_path)
-    boot, join, leave = phases["boot"], phases["one node joins"], phases["one NIC goes"]
+    found, hosts = await run(LARGER, tmp_path)
+    boot, join, leave = found["boot"], found["one node joins"], found["one NIC goes"]
     assert of(boot, "multinic-daemon")["hostinterfaces"] == LARGER.nodes
     assert of(boot, "multinic-operator")["hostinterfaces/status"] == LARGER.nodes
     assert "ippools" not in of(boot, "multinic-operator")
@@ -53,29 +54,29 @@ async def test_what_each_event_costs_without_lists(tmp_path: Path) -> None:
     assert of(join, "multinic-daemon")["hostinterfaces"] == 1
     assert of(leave, "multinic-daemon") == {"hostinterfaces": 1}
     assert leave.operator_writes <= 2
-    assert of(phases["network edited"], "multinic-operator")["cidrs"] == 1
-    assert "hostinterfaces" not in of(phases["network edited"], "multinic-daemon")
-    assert phases["operator restarted"].operator_writes == 0
-    assert max(phase.largest_bytes for phase in phases.values()) < 100_000
+    assert of(found["network edited"], "multinic-operator")["cidrs"] == 1
+    assert "hostinterfaces" not in of(found["network edited"], "multinic-daemon")
+    assert found["operator restarted"].operator_writes == 0
+    assert max(phase.largest_bytes for phase in found.values()) < 100_000
     indexes = {host["status"]["hostIndex"] for host in hosts.values()}
     assert indexes == set(range(LARGER.nodes + 1))
 
 
 async def test_what_each_event_costs_with_lists(tmp_path: Path) -> None:
     """Where the CIDR lists nodes, the operator writes each pool of a node that joins, and a restart writes nothing."""
-    phases, hosts = await run(SIZE, tmp_path)
-    assert of(phases["boot"], "multinic-operator")["ippools"] == SIZE.nodes * SIZE.nics
-    join = phases["one node joins"]
+    found, hosts = await run(SIZE, tmp_path)
+    assert of(found["boot"], "multinic-operator")["ippools"] == SIZE.nodes * SIZE.nics
+    join = found["one node joins"]
     assert of(join, "multinic-operator")["ippools"] == SIZE.nics
     assert of(join, "multinic-operator")["hostinterfaces/status"] == 1
     assert of(join, "multinic-daemon")["hostinterfaces"] == 1
-    assert of(phases["one NIC goes"], "multinic-daemon") == {"hostinterfaces": 1}
-    assert phases["operator restarted"].operator_writes == 0
+    assert of(found["one NIC goes"], "multinic-daemon") == {"hostinterfaces": 1}
+    assert found["operator restarted"].operator_writes == 0
     assert {host["status"]["hostIndex"] for host in hosts.values()} == set(range(SIZE.nodes + 1))
 
 
 def phase(name: str, writes: int) -> Phase:
-    return Phase(name, 1.0, writes, 0, 0, 0, 10 * writes, 100 * writes, 1, "cidrs/twin", 1.0, 50.0, 1.0, {}, {})
+    return Phase(name, 1.0, writes, 0, 0, 0, 10 * writes, 100 * writes, 1, "cidrs/twin", 1.0, 50.0, 1.0, 1.0, {}, {})
 
 
 def test_the_command_prints_phases_and_growth(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,3 +100,16 @@ def test_a_size_that_cannot_be_is_a_usage_error() -> None:
     done = CliRunner().invoke(multinic, ["lab", "twin", "--nodes", "9000", "--alone"])
     assert done.exit_code == 2
     assert "--nodes: found 9000, expected a number from 2 to" in done.output
+
+
+def test_a_phase_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command says which one, and where more is to be found, with status 1."""
+    monkeypatch.setattr(phases, "STEP_SECONDS", 0.1)
+
+    async def endless(_: Any) -> dict[str, float]:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(phases, "PHASES", {"boot": endless})
+    done = CliRunner().invoke(multinic, ["lab", "twin", "--nodes", "20", "--alone"])
+    assert done.exit_code == 1
+    assert "20 nodes: boot: not over after 0.1 s; --logs keeps what the processes said" in done.output
