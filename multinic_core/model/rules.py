@@ -6,6 +6,8 @@ same words. The address functions need Kubernetes 1.31.
 
 Each expression stays far below the cost limit of 10 million units because every text and list that a rule reads has a
 bound (``TEXT_LENGTH``, ``NETWORKS``, ``NETWORK_LENGTH``); the dearest one compares all pairs of ``NETWORKS`` networks.
+The text of a number or of an address has no bound that the API server knows: a message that joins one by ``+`` costs
+without end and makes the whole definition invalid, so such messages are made by ``format``, which counts its template.
 Source: Kubernetes documentation, "Validation rules", "Resource use by validation functions"; CEL in Kubernetes, IP and
 CIDR libraries.
 """
@@ -59,7 +61,7 @@ NETWORK_RULES = (
     ),
     Rule(
         "!isCIDR(self) || cidr(self).masked() == cidr(self)",
-        '"found \'" + self + "\' with host bits set, expected \'" + string(cidr(self).masked()) + "\'"',
+        "\"found '%s' with host bits set, expected '%s'\".format([self, string(cidr(self).masked())])",
         "found host bits set, expected the address of the network",
     ),
 )
@@ -96,8 +98,8 @@ def _number(key: str) -> Rule:
 IPAM_RULES = (
     Rule(
         r"self.matches(r'^\s*(\{[\s\S]*\}\s*)?$')",
-        """'found a text of ' + string(size(self)) + ' characters, expected a JSON object such as"""
-        """ {"type": "multi-nic-ipam", "hostBlock": 6, "interfaceBlock": 2}, or an empty text'""",
+        """'found a text of %d characters, expected a JSON object such as {"type": "multi-nic-ipam", "hostBlock": 6,"""
+        """ "interfaceBlock": 2}, or an empty text'.format([size(self)])""",
         "expected a JSON object, or an empty text",
     ),
     Rule(
@@ -142,17 +144,17 @@ SPEC_RULES = (
     ),
     Rule(
         f"!({BUILT_IN_SUBNET}) || cidr(self.subnet).prefixLength() + {INTERFACE} + {HOST} <= {WIDTH}",
-        f"'spec.ipam.hostBlock: found ' + string({HOST}) + ', but ' + self.subnet + ' with interfaceBlock ' +"
-        f" string({INTERFACE}) + ' has only ' + string({WIDTH} - cidr(self.subnet).prefixLength()) + ' bits for both,"
-        " expected a larger subnet or smaller blocks'",
+        "'spec.ipam.hostBlock: found %s, but %s with interfaceBlock %s has only %s bits for both, expected a larger"
+        f" subnet or smaller blocks'.format([string({HOST}), self.subnet, string({INTERFACE}),"
+        f" string({WIDTH} - cidr(self.subnet).prefixLength())])",
         "spec.ipam.hostBlock: expected a larger subnet or smaller blocks",
         ".ipam",
     ),
     Rule(
         f"!({BUILT_IN_SUBNET}) || !has(self.masterNets) || {INTERFACE} > 6 || self.masterNets.size() <="
         f" [1, 2, 4, 8, 16, 32, 64][{INTERFACE}]",
-        f"'found ' + string(self.masterNets.size()) + ' networks, expected no more than spec.ipam.interfaceBlock '"
-        f" + string({INTERFACE}) + ' can number; raise interfaceBlock or leave networks out'",
+        "'found %d networks, expected no more than spec.ipam.interfaceBlock %d can number; raise interfaceBlock or"
+        f" leave networks out'.format([self.masterNets.size(), {INTERFACE}])",
         "expected no more networks than spec.ipam.interfaceBlock can number",
         ".masterNets",
     ),

@@ -58,6 +58,7 @@ SELF = {
         ("self.none == null", True),
         ("1 < 2 && 'a' < 'b' && 2 >= 2.0", True),
         ("self.list.sum() == 6 && self.list.max() == 3", True),
+        ("'%s of %d%%: %s'.format(['x', self.a, string(cidr(self.text))])", "x of 1%: 10.0.0.0/8"),
     ],
 )
 def test_expressions(rule, value):
@@ -87,3 +88,24 @@ def test_rules_that_could_not_run_are_reported_by_place():
     (error,) = check_rules(schema, "s")
     assert error.field == "s.x-kubernetes-validations[1].rule"
     assert "no function" in error.detail
+
+
+@pytest.mark.parametrize(
+    ("message", "fits"),
+    [
+        ("'found ' + self", True),
+        ("'found ' + self.find('[0-9]+')", True),
+        ("string(size(self))", True),
+        ("'found %s'.format([string(size(self))])", True),
+        ("'found ' + string(size(self))", False),
+        ("'found ' + string(cidr(self).masked()).trim()", False),
+        ("'found %d'.format([size(self)]) + '!'", False),
+        ("(self == '' ? 'nothing' : string(size(self))) + ' found'", False),
+        ("string(int(self) + 1)", True),
+    ],
+)
+def test_texts_without_known_length_may_not_be_joined(message, fits):
+    """As in a real API server, whose estimate of what the join costs would have no end."""
+    errors = check_rules({"x-kubernetes-validations": [{"rule": "true", "messageExpression": message}]}, "s")
+    assert [error.field for error in errors] == ([] if fits else ["s.x-kubernetes-validations[0].messageExpression"])
+    assert all("exceeds budget" in error.body for error in errors)

@@ -52,7 +52,7 @@ def field_name(name: str) -> str:
 def unsupported(node: Node) -> list[str]:
     """Names of the functions in a tree that this evaluator does not have."""
     found: list[str] = []
-    for part in _walk(node):
+    for part in parts_of(node):
         if part[0] == "call":
             _, name, receiver, arguments = part
             if (name, len(arguments) + (receiver is not None)) not in FUNCTIONS:
@@ -62,15 +62,16 @@ def unsupported(node: Node) -> list[str]:
 
 def names(node: Node) -> set[str]:
     """All identifiers in a tree."""
-    return {part[1] for part in _walk(node) if part[0] == "name"}
+    return {part[1] for part in parts_of(node) if part[0] == "name"}
 
 
-def _walk(value: Any) -> Iterator[Node]:
+def parts_of(value: Any) -> Iterator[Node]:
+    """Every node of a tree, from the outside in."""
     if isinstance(value, tuple) and value and isinstance(value[0], str):
         yield value
     if isinstance(value, (tuple, list)):
         for child in value:
-            yield from _walk(child)
+            yield from parts_of(child)
 
 
 def evaluate(node: Node, variables: Mapping[str, Any]) -> Any:

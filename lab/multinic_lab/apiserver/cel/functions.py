@@ -144,6 +144,24 @@ def _extreme(pick: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return run
 
 
+_VERB = re.compile(r"%(%|[sd])")
+
+
+def _format(template: Any, values: Any) -> str:
+    """``%s`` and ``%d`` in a text replaced by the values in their order."""
+    left = list(_want(values, list))
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] == "%":
+            return "%"
+        if not left:
+            raise CelError("format: fewer values than places")
+        value = left.pop(0)
+        return _string(_want(value, int) if match[1] == "d" else value)
+
+    return _VERB.sub(fill, _want(template, str))
+
+
 FUNCTIONS: dict[tuple[str, int], Callable[..., Any]] = {
     ("size", 1): _size,
     ("int", 1): _int,
@@ -165,6 +183,7 @@ FUNCTIONS: dict[tuple[str, int], Callable[..., Any]] = {
     ("split", 3): lambda s, d, n: [] if n == 0 else _want(s, str).split(d, n - 1 if n > 0 else -1),
     ("join", 1): lambda v: "".join(_want(v, list)),
     ("join", 2): lambda v, d: _want(d, str).join(_want(v, list)),
+    ("format", 2): _format,
     ("replace", 3): lambda s, a, b: _want(s, str).replace(a, b),
     ("charAt", 2): lambda s, i: _substring(s, i, min(i + 1, len(s))),
     ("substring", 2): _substring,
