@@ -11,11 +11,16 @@ from typing import Any
 from ..errors import FieldError, Json
 from ..fieldset import item_schema, key_element, list_keys, sub_schema
 from ..marks import has_within
+from .bounds import joins_endless
 from .evaluate import evaluate, names, unsupported
 from .functions import CelError
 from .syntax import CelSyntaxError, parse
 
 _ABSENT = object()
+_REMEDY = (
+    "try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are"
+    " declared"
+)
 _WORDS = {
     "FieldValueInvalid": "Invalid value",
     "FieldValueForbidden": "Forbidden",
@@ -41,6 +46,9 @@ def check_rules(schema: Any, path: str) -> list[FieldError]:
             if missing := unsupported(node):
                 listed = ", ".join(missing)
                 errors.append(FieldError(where, "Invalid value", text, f"compilation failed: no function {listed}"))
+            elif joins_endless(node):
+                detail = f"estimated {key} cost exceeds budget by factor of more than 100x ({_REMEDY})"
+                errors.append(FieldError(where, "Forbidden", None, detail))
     return errors
 
 
