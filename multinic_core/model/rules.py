@@ -83,14 +83,16 @@ MASTER_NETS_RULES = (
         "expected each NIC network once",
     ),
 )
+ONE_LINE = r".replace('\r', '').replace('\n', ' ')"
+"""Makes one line of a text; a message of several is not shown."""
 
 
 def _number(key: str) -> Rule:
     number = r"([0-9]|[1-9][0-9]|1[01][0-9]|12[0-7])"
     return Rule(
         rf"""!self.{BUILT_IN} || !self.matches(r'"{key}"\s*:') || self.matches(r'"{key}"\s*:\s*{number}\s*[,}}]')""",
-        rf"""'spec.ipam.{key}: found ' + self.find(r'"{key}"\s*:[^,}}\n\r]*') + ', expected a number of bits,"""
-        """ 0 to 127'""",
+        rf"""'spec.ipam.{key}: found ' + self.find(r'"{key}"\s*:[^,}}\n\r]*'){ONE_LINE} + ', expected a number of"""
+        """ bits, 0 to 127'""",
         f"spec.ipam.{key}: expected a number of bits, 0 to 127",
     )
 
@@ -112,8 +114,8 @@ IPAM_RULES = (
     Rule(
         rf"""!self.{BUILT_IN} || !self.matches(r'"vlanMode"\s*:')"""
         r""" || self.matches(r'"vlanMode"\s*:\s*"(l2|l3|l3s)?"')""",
-        r"""'spec.ipam.vlanMode: found ' + self.find(r'"vlanMode"\s*:[^,}\n\r]*') + ', expected "", "l2", "l3" or"""
-        """ "l3s"'""",
+        r"""'spec.ipam.vlanMode: found ' + self.find(r'"vlanMode"\s*:[^,}\n\r]*')"""
+        f"""{ONE_LINE} + ', expected "", "l2", "l3" or "l3s"'""",
         'spec.ipam.vlanMode: expected "", "l2", "l3" or "l3s"',
     ),
 )

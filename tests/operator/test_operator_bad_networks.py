@@ -160,6 +160,8 @@ TABLE = (
     Bad("ipam as a word", RULES, "spec.ipam", "multi-nic-ipam", "object", {"ipam": "multi-nic-ipam"}),
     Bad("ipam without a type", RULES, "spec.ipam.type", "found", "name of an IPAM", {"ipam": '{"hostBlock": 6}'}),
     Bad("hostBlock below nothing", RULES, "spec.ipam.hostBlock", "-1", "0", ipam(hostBlock=-1)),
+    Bad("hostBlock below nothing on lines of its own", RULES, "spec.ipam.hostBlock", "-1", "0",
+        {"ipam": '{"type": "multi-nic-ipam", "hostBlock":\r\n-1\r\n}'}),
     Bad("hostBlock as a text", RULES, "spec.ipam.hostBlock", "6", "", ipam(hostBlock="6")),
     Bad("hostBlock with a fraction", RULES, "spec.ipam.hostBlock", "6.5", "", ipam(hostBlock=6.5)),
     Bad("interfaceBlock past all bits", RULES, "spec.ipam.interfaceBlock", "128", "127", ipam(interfaceBlock=128)),

@@ -1,4 +1,4 @@
-"""Structural schemas applied to an object in place: unknown fields out, defaults in, nulls of built-in kinds out.
+"""Structural schemas applied to an object in place: unknown fields out, defaults in, nulls out where they mean absent.
 
 Source: Kubernetes documentation, "Specifying a structural schema", "Field pruning", "Defaulting".
 """
@@ -76,6 +76,30 @@ def _prune(value: Any, schema: Json, path: str, removed: list[str], *, root: boo
         elif not keep and additional is not True:
             del value[name]
             removed.append(child(path, name))
+
+
+def drop_unwanted_nulls(value: Any, schema: Json) -> None:
+    """Remove, in place, null fields of a custom kind that are neither nullable nor have a default to take their place.
+
+    The schema is that of a CustomResourceDefinition, which refers to no other one.
+    """
+    if isinstance(value, list):
+        items = schema.get("items")
+        if isinstance(items, dict):
+            for item in value:
+                drop_unwanted_nulls(item, items)
+        return
+    if not isinstance(value, dict):
+        return
+    properties = schema.get("properties") or {}
+    for name in list(value):
+        sub = properties.get(name, schema.get("additionalProperties"))
+        if not isinstance(sub, dict):
+            continue
+        if value[name] is not None:
+            drop_unwanted_nulls(value[name], sub)
+        elif not sub.get("nullable") and sub.get("default") is None:
+            del value[name]
 
 
 def apply_defaults(value: Any, schema: Json) -> None:

@@ -29,7 +29,8 @@ def validate(obj: Any, schema: Json, path: str = "") -> list[FieldError]:
     return errors
 
 
-def _type_name(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """The type of a value in the words of a schema."""
     match value:
         case None:
             return "null"
@@ -46,8 +47,14 @@ def _type_name(value: Any) -> str:
     return "object"
 
 
+def stops_rules(error: FieldError) -> bool:
+    """Whether an object with such an error is too unlike its schema for validation rules to be run on it."""
+    wrong_type = error.words == "Invalid value" and error.detail.startswith(f"{error.field} in body must be of type ")
+    return wrong_type or error.words in ("Unsupported value", "Required value", "Too long", "Too many")
+
+
 def _is_type(value: Any, wanted: str) -> bool:
-    found = _type_name(value)
+    found = type_name(value)
     if wanted == "number":
         return found in ("integer", "number")
     if wanted == "integer":
@@ -60,12 +67,12 @@ def _validate(value: Any, schema: Json, path: str, errors: list[FieldError], *, 
         return
     if schema.get("x-kubernetes-int-or-string"):
         if isinstance(value, bool) or not isinstance(value, (int, str, float)):
-            found = _type_name(value)
+            found = type_name(value)
             detail = f'{path} in body must be of type integer,string: "{found}"'
             errors.append(FieldError(path, "Invalid value", found, detail))
             return
     elif (wanted := schema.get("type")) and not _is_type(value, wanted):
-        found = _type_name(value)
+        found = type_name(value)
         errors.append(FieldError(path, "Invalid value", found, f'{path} in body must be of type {wanted}: "{found}"'))
         return
     if (allowed := schema.get("enum")) is not None and value not in allowed:
@@ -95,11 +102,13 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _string(value: str, schema: Json, path: str, errors: list[FieldError]) -> None:
-    if (least := schema.get("minLength")) is not None and len(value) < least:
-        errors.append(_bad(path, value, f"be at least {least} chars long"))
-    if (most := schema.get("maxLength")) is not None and len(value) > most:
+    """Length and pattern, of which the first that fails is told, and format."""
+    most, least, pattern = (schema.get(key) for key in ("maxLength", "minLength", "pattern"))
+    if most is not None and len(value) > most:
         errors.append(FieldError(path, "Too long", value, f"may not be more than {most} bytes"))
-    if (pattern := schema.get("pattern")) and not _pattern(pattern).search(value):
+    elif least is not None and len(value) < least:
+        errors.append(_bad(path, value, f"be at least {least} chars long"))
+    elif pattern and not _pattern(pattern).search(value):
         errors.append(_bad(path, value, f"match '{pattern}'"))
     if (name := schema.get("format")) and not _has_format(value, name):
         errors.append(

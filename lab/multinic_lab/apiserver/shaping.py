@@ -5,8 +5,14 @@ Every function takes the object in the version of its path and changes it in pla
 
 from . import cel, errors, metadata, pruning, schema, strategy
 from .errors import FieldError, Json
+from .marks import has_within
 from .store import clone
 from .target import Options, Target
+
+UNCHECKED = (
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete"
+    " validation"
+)
 
 
 def envelope(target: Target, obj: Json, *, creating: bool = False) -> Json:
@@ -50,6 +56,7 @@ def shape(target: Target, obj: Json, options: Options, *, born: bool = False) ->
     if not target.builtin:
         if born and target.version.status:
             obj.pop("status", None)
+        pruning.drop_unwanted_nulls(obj, target.schema)
         pruning.apply_defaults(obj, target.schema)
         return
     pruning.drop_nulls(obj, target.schema)
@@ -91,8 +98,10 @@ def check(target: Target, old: Json | None, obj: Json, revision: int) -> None:
             found += strategy.check_update(group, plural, old, obj)
         elif not found:
             strategy.born(group, plural, obj, revision)
-    if not found and not target.builtin:
-        found = cel.check(obj, old, target.schema)
+    if not target.builtin and has_within(target.schema, cel.KEYWORD):
+        blocked = any(map(schema.stops_rules, formal))
+        unchecked = FieldError("<nil>", "Invalid value", None, UNCHECKED)
+        found += [unchecked] if blocked else cel.check(obj, old, target.schema)
     if old is not None and "deletionTimestamp" in old["metadata"]:
         before = old["metadata"].get("finalizers") or []
         fresh = [f for f in obj["metadata"].get("finalizers") or () if f not in before]

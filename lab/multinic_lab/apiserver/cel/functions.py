@@ -32,7 +32,7 @@ def same(left: Any, right: Any) -> bool:
 @lru_cache(maxsize=512)
 def _regex(pattern: str) -> re.Pattern[str]:
     try:
-        return re.compile(pattern.replace(r"\z", r"\Z"))
+        return re.compile(pattern.replace(r"\z", r"\Z"), re.ASCII)
     except re.error as error:
         raise CelError(f"invalid pattern {pattern!r}: {error}") from error
 
@@ -69,23 +69,31 @@ def _string(value: Any) -> str:
 
 def _ip(text: Any) -> Address:
     try:
-        found = ipaddress.ip_address(_want(text, str))
+        return _plain(ipaddress.ip_address(_want(text, str)))
     except ValueError as error:
-        raise CelError(f"IP Address {text!r} parse error") from error
-    return found
+        raise CelError(f"IP Address {text!r} parse error: {error}") from error
+
+
+def _plain(address: Address) -> Address:
+    """The address itself, unless it is IPv4 dressed as IPv6 or names a zone."""
+    if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped or address.scope_id):
+        raise ValueError("an IPv4-mapped address or one with a zone")
+    return address
 
 
 def _cidr(text: Any) -> Interface:
-    try:
-        found = ipaddress.ip_interface(_want(text, str))
-    except ValueError as error:
-        raise CelError(f"network address parse error: {text!r}") from error
-    if "/" not in text:
+    if not _PREFIX.search(_want(text, str)):
         raise CelError(f"network address parse error: {text!r} has no prefix length")
+    try:
+        found = ipaddress.ip_interface(text)
+        _plain(found)
+    except ValueError as error:
+        raise CelError(f"network address parse error: {text!r}: {error}") from error
     return found
 
 
 _INTERFACES = (ipaddress.IPv4Interface, ipaddress.IPv6Interface)
+_PREFIX = re.compile(r"/(0|[1-9][0-9]*)\Z")
 
 
 def _holds(function: Callable[[Any], Any]) -> Callable[[Any], bool]:

@@ -11,11 +11,15 @@ from typing import Any
 from ..errors import FieldError, Json
 from ..fieldset import item_schema, key_element, list_keys, sub_schema
 from ..marks import has_within
+from ..schema import type_name
 from .bounds import joins_endless
 from .evaluate import evaluate, names, unsupported
 from .functions import CelError
 from .syntax import CelSyntaxError, parse
 
+KEYWORD = "x-kubernetes-validations"
+MOST_BYTES = 5 * 1024
+"""Of an evaluated message; one that is longer, empty or of several lines gives way to the rule's fixed one."""
 _ABSENT = object()
 _REMEDY = (
     "try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are"
@@ -32,7 +36,7 @@ _WORDS = {
 def check_rules(schema: Any, path: str) -> list[FieldError]:
     """Rules of a schema that cannot be carried out, by their place in the definition."""
     errors: list[FieldError] = []
-    for index, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
+    for index, rule in enumerate(schema.get(KEYWORD) or ()):
         for key in ("rule", "messageExpression"):
             text = rule.get(key)
             if text is None:
@@ -58,9 +62,9 @@ def check(obj: Json, old: Json | None, schema: Json) -> list[FieldError]:
 
 
 def _check(value: Any, old: Any, schema: Json | None, path: str) -> Iterator[FieldError]:
-    if schema is None or value is None or not has_within(schema, "x-kubernetes-validations"):
+    if schema is None or value is None or not has_within(schema, KEYWORD):
         return
-    for rule in schema.get("x-kubernetes-validations") or ():
+    for rule in schema.get(KEYWORD) or ():
         if (error := _run(rule, value, old, path)) is not None:
             yield error
     if isinstance(value, dict):
@@ -94,17 +98,16 @@ def _run(rule: Json, value: Any, old: Any, path: str) -> FieldError | None:
         detail = _message(rule, variables)
     except CelError as error:
         detail = f"rule evaluation error: {text}: {error}"
-    shown = {"dict": "object", "list": "array"}.get(type(value).__name__, value)
     where = path + str(rule.get("fieldPath") or "") or "<nil>"
     words = _WORDS.get(rule.get("reason") or "FieldValueInvalid", "Invalid value")
-    return FieldError(where.lstrip("."), words, shown, detail)
+    return FieldError(where.lstrip("."), words, type_name(value), detail)
 
 
 def _message(rule: Json, variables: dict[str, Any]) -> str:
     if expression := rule.get("messageExpression"):
         try:
             found = evaluate(parse(expression), variables)
-            if isinstance(found, str) and found.strip():
+            if isinstance(found, str) and found.strip() and "\n" not in found and len(found.encode()) <= MOST_BYTES:
                 return found
         except CelError:
             pass
