@@ -91,7 +91,7 @@ def _number(key: str) -> Rule:
     number = r"([0-9]|[1-9][0-9]|1[01][0-9]|12[0-7])"
     return Rule(
         rf"""!self.{BUILT_IN} || !self.matches(r'"{key}"\s*:') || self.matches(r'"{key}"\s*:\s*{number}\s*[,}}]')""",
-        rf"""'spec.ipam.{key}: found ' + self.find(r'"{key}"\s*:[^,}}\n\r]*'){ONE_LINE} + ', expected a number of"""
+        rf"""'spec.ipam.{key}: found ' + self.find(r'"{key}"\s*:\s*[^,}}\n\r]*'){ONE_LINE} + ', expected a number of"""
         """ bits, 0 to 127'""",
         f"spec.ipam.{key}: expected a number of bits, 0 to 127",
     )
@@ -114,7 +114,7 @@ IPAM_RULES = (
     Rule(
         rf"""!self.{BUILT_IN} || !self.matches(r'"vlanMode"\s*:')"""
         r""" || self.matches(r'"vlanMode"\s*:\s*"(l2|l3|l3s)?"')""",
-        r"""'spec.ipam.vlanMode: found ' + self.find(r'"vlanMode"\s*:[^,}\n\r]*')"""
+        r"""'spec.ipam.vlanMode: found ' + self.find(r'"vlanMode"\s*:\s*[^,}\n\r]*')"""
         f"""{ONE_LINE} + ', expected "", "l2", "l3" or "l3s"'""",
         'spec.ipam.vlanMode: expected "", "l2", "l3" or "l3s"',
     ),
