@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import trio
-from multinic_daemon.engine.lanes import Held
 from multinic_daemon.journal.journal import NODE_MARK, JournalError
 from multinic_daemon.pools.mirror import BOOT_ANNOTATION
 from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.recovery.tombstones import replay
-from multinic_daemon.testing import Rig, addresses, make_link, refuse, run_in_place
+from multinic_daemon.testing import Rig, addresses, make_link, refuse
 from multinic_daemon.testing.rig import NODE
 
 from multinic_core.errors import ApiError, CheckFailedError, DaemonUnavailableError, KernelError, NotReadyError
@@ -30,13 +29,6 @@ def entry(index: int, pod: str = "web-0", base: str = "192.168.0") -> dict[str, 
 async def write(rig: Rig, pool: str, *entries: dict[str, Any], **annotations: str) -> None:
     """What another generation, or anybody, writes into a pool."""
     await rig.kubernetes.patch(IPPOOLS, pool, {"spec": {"allocations": list(entries)}})
-
-
-@pytest.fixture
-def autojump_clock(autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The clock of pytest-trio, and no thread that it could overtake."""
-    monkeypatch.setattr(Held, "run", run_in_place)
-    return autojump_clock
 
 
 @pytest.fixture

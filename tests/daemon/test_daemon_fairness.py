@@ -18,6 +18,12 @@ SOON = 10
 """Seconds that only a daemon which lets itself be delayed needs."""
 
 
+@pytest.fixture
+def autojump_clock() -> trio.testing.MockClock:
+    """Here it is threads that hang, so they are real."""
+    return trio.testing.MockClock(autojump_threshold=0)
+
+
 class Hanging:
     """A kernel that never ends what it does for namespaces named so, until told."""
 

@@ -7,20 +7,13 @@ from typing import Any
 
 import pytest
 import trio
-from multinic_daemon.engine.lanes import Held
 from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.recovery.sweep import LAST_SECONDS, serve_sweep
-from multinic_daemon.testing import Rig, refuse, run_in_place
+from multinic_daemon.testing import Rig, refuse
 
 from multinic_core.errors import KernelError
 
 SOON_SECONDS = 10.0
-
-
-@pytest.fixture(autouse=True)
-def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that jumps does not wait for threads."""
-    monkeypatch.setattr(Held, "run", run_in_place)
 
 
 @asynccontextmanager
