@@ -8,6 +8,7 @@ Each expression stays far below the cost limit of 10 million units because every
 bound (``TEXT_LENGTH``, ``NETWORKS``, ``NETWORK_LENGTH``); the dearest one compares all pairs of ``NETWORKS`` networks.
 The text of a number or of an address has no bound that the API server knows: a message that joins one by ``+`` costs
 without end and makes the whole definition invalid, so such messages are made by ``format``, which counts its template.
+For Kubernetes 1.31 the same goes for ``==`` between two networks, but not for ``in`` a list of one.
 Source: Kubernetes documentation, "Validation rules", "Resource use by validation functions"; CEL in Kubernetes, IP and
 CIDR libraries.
 """
@@ -60,7 +61,7 @@ NETWORK_RULES = (
         "expected a network such as '192.168.0.0/16'",
     ),
     Rule(
-        "!isCIDR(self) || cidr(self).masked() == cidr(self)",
+        "!isCIDR(self) || cidr(self).masked() in [cidr(self)]",
         "\"found '%s' with host bits set, expected '%s'\".format([self, string(cidr(self).masked())])",
         "found host bits set, expected the address of the network",
     ),

@@ -106,10 +106,13 @@ def test_rules_that_could_not_run_are_reported_by_place():
         ("'found %d'.format([size(self)]) + '!'", False),
         ("(self == '' ? 'nothing' : string(size(self))) + ' found'", False),
         ("string(int(self) + 1)", True),
+        ("cidr(self).masked() == cidr(self) ? 'a' : 'b'", False),
+        ("cidr(self).masked() in [cidr(self)] ? 'a' : 'b'", True),
+        ("string(cidr(self)) == self ? 'a' : 'b'", True),
     ],
 )
-def test_texts_without_known_length_may_not_be_joined(message, fits):
-    """As in a real API server, whose estimate of what the join costs would have no end."""
+def test_values_without_known_size_may_not_be_joined_or_compared(message, fits):
+    """As in a real API server, whose estimate of what that costs would have no end."""
     errors = check_rules({"x-kubernetes-validations": [{"rule": "true", "messageExpression": message}]}, "s")
     assert [error.field for error in errors] == ([] if fits else ["s.x-kubernetes-validations[0].messageExpression"])
     assert all("exceeds budget" in error.body for error in errors)

@@ -1,9 +1,10 @@
-"""Texts whose length the API server cannot bound before it has the object, and which a rule may therefore not join.
+"""Values whose size the API server cannot bound before it has the object, and which a rule may not join or compare.
 
 A rule's cost is estimated when its definition is made, and joining texts costs what they are long. The text of a
 number or an address (``string``) and a formatted text (``format``) count as endless, so a join of one makes the whole
-definition invalid. ``format`` itself costs its template only. Lengths of fields, and all other costs, are not looked
-at.
+definition invalid. ``format`` itself costs its template only. A comparison costs the smaller side; where both are
+endless, as two addresses or networks are to Kubernetes 1.31, it is refused too. Lengths of fields, and all other costs,
+are not looked at.
 Source: cel-go, cost estimation of string concatenation and of ``format``; Kubernetes documentation, "Validation rules",
 "Resource use by validation functions".
 """
@@ -11,14 +12,17 @@ Source: cel-go, cost estimation of string concatenation and of ``format``; Kuber
 from .evaluate import parts_of
 from .syntax import Node
 
-ENDLESS = frozenset({"string", "format"})
+ENDLESS = frozenset({"string", "format", "cidr", "masked", "ip"})
 KEEPING = frozenset({"lowerAscii", "upperAscii", "substring", "trim", "replace", "find", "charAt"})
 """What is no shorter, by the estimate, than the text that it is called on."""
 
 
-def joins_endless(node: Node) -> bool:
-    """Whether some ``+`` in an expression has a text without known bound at one of its sides."""
-    return any(part[:2] == ("binary", "+") and any(map(_endless, part[2:])) for part in parts_of(node))
+def costs_without_end(node: Node) -> bool:
+    """Whether some ``+`` in an expression has a side without known bound, or some ``==`` or ``!=`` has two."""
+    return any(
+        (sign == "+" and any(map(_endless, sides))) or (sign in ("==", "!=") and all(map(_endless, sides)))
+        for _, sign, *sides in (part for part in parts_of(node) if part[0] == "binary")
+    )
 
 
 def _endless(node: Node) -> bool:

@@ -12,7 +12,7 @@ from ..errors import FieldError, Json
 from ..fieldset import item_schema, key_element, list_keys, sub_schema
 from ..marks import has_within
 from ..schema import type_name
-from .bounds import joins_endless
+from .bounds import costs_without_end
 from .evaluate import evaluate, names, unsupported
 from .functions import CelError
 from .syntax import CelSyntaxError, parse
@@ -50,7 +50,7 @@ def check_rules(schema: Any, path: str) -> list[FieldError]:
             if missing := unsupported(node):
                 listed = ", ".join(missing)
                 errors.append(FieldError(where, "Invalid value", text, f"compilation failed: no function {listed}"))
-            elif joins_endless(node):
+            elif costs_without_end(node):
                 detail = f"estimated {key} cost exceeds budget by factor of more than 100x ({_REMEDY})"
                 errors.append(FieldError(where, "Forbidden", None, detail))
     return errors
