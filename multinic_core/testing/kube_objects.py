@@ -123,6 +123,10 @@ class Objects:
                 new = json_patch(old, body)
             except PatchError as error:
                 raise failure(422, "Invalid", f"{describe(resource, key)}: json patch: {error}") from error
+        sent, kept = new["metadata"], old["metadata"]
+        another = sent.get("uid") and sent["uid"] != kept["uid"]
+        if another and sent.get("resourceVersion") in (None, kept["resourceVersion"]):
+            raise failure(422, "Invalid", f"{describe(resource, key)}: metadata.uid: field is immutable")
         return self.update(resource, key, new, subresource)
 
     def _apply(self, resource: Resource[Any], key: Key, body: Json, subresource: str, field_manager: str) -> Json:

@@ -110,13 +110,18 @@ class Rest:
                 raise target.not_found()
             shaping.envelope(target, obj)["name"] = target.name
             return self.create(target, obj, options), True
+        if isinstance(sent := obj.get("metadata"), dict):
+            self._preconditions(target, record, {"uid": sent.get("uid")})
         return self._write(target, record, obj, options), False
 
     def _write(self, target: Target, record: Record, obj: Json, options: Options, *, applied: bool = False) -> Record:
         resource = target.resource
         old = record.view(target.api_version)
         meta = shaping.envelope(target, obj)
-        self._preconditions(target, record, meta)
+        self._preconditions(target, record, {"resourceVersion": meta.get("resourceVersion")})
+        if meta.get("uid") and meta["uid"] != old["metadata"]["uid"]:
+            error = FieldError("metadata.uid", "Invalid value", meta["uid"], "field is immutable")
+            raise errors.invalid(resource.kind, resource.group, target.name, [error])
         given = meta.get("managedFields")
         metadata.carry_over(old["metadata"], meta)
         obj = shaping.split(target, old, obj)

@@ -196,12 +196,12 @@ async def test_kinds_without_status_have_no_such_subresource(world):
 
 
 async def test_a_stale_version_is_a_conflict(world):
-    """A patch that names an older resourceVersion, or another uid, changes nothing."""
+    """A patch that names an older resourceVersion is a conflict, one with another uid invalid; nothing is changed."""
     made = await world.kube.create(DEVICE_CLASSES, device_class("a"))
     await world.kube.patch(DEVICE_CLASSES, "a", {"metadata": {"labels": {"x": "y"}}})
     stale = {"metadata": {"resourceVersion": made.metadata.resource_version, "labels": {"x": "z"}}}
     await refused(409, world.kube.patch(DEVICE_CLASSES, "a", stale), "Conflict")
-    await refused(409, world.kube.patch(DEVICE_CLASSES, "a", {"metadata": {"uid": "other"}}), "Conflict")
+    await refused(422, world.kube.patch(DEVICE_CLASSES, "a", {"metadata": {"uid": "other"}}), "Invalid")
     assert (await world.kube.get(DEVICE_CLASSES, "a")).metadata.labels == {"x": "y"}
 
 
