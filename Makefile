@@ -27,7 +27,7 @@ check: .venv/.ready ## Check style, types, layers and pinned versions
 	$(RUN) -m ruff check . || status=1; \
 	$(RUN) -m ruff format --check . || status=1; \
 	$(RUN) -m mypy || status=1; \
-	.venv/bin/lint-imports || status=1; \
+	.venv/bin/lint-imports --no-cache || status=1; \
 	exit $$status
 
 bench: .venv/.ready .tools/.ready ## Measure: run every program of bench/ and print its table
