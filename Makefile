@@ -15,8 +15,11 @@ BENCHES := $(sort $(wildcard bench/*.py))
 demo: .venv/.ready .tools/.ready ## Show the whole system on this machine: nodes, NICs, pods, traffic (SCENARIO=file for other sizes)
 	.venv/bin/multinic lab demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
+# Both halves at once, as the lab kernel has one processor; what runs here is shown when that one has ended.
 test: .venv/.ready .tools/.ready ## Run every test: kernel tests this kernel cannot run in the lab kernel, all others here
-	@status=0; $(RUN) -m multinic_lab.kernel.kernel_tests || status=1; $(RUN) -m pytest || status=1; exit $$status
+	@log=$$(mktemp); status=0; $(RUN) -m pytest >$$log 2>&1 & here=$$!; trap 'kill $$here; rm -f '$$log INT TERM; \
+	$(RUN) -m multinic_lab.kernel.kernel_tests || status=1; \
+	tail -n +1 -f --pid=$$here $$log; wait $$here || status=1; rm -f $$log; exit $$status
 
 soak: .venv/.ready ## Run the long form of the model and linearizability tests: 10,000 random histories of a node
 	MULTINIC_MODEL=soak $(RUN) -m pytest -q tests/daemon/test_daemon_model.py tests/daemon/test_daemon_linearizable.py
