@@ -26,7 +26,7 @@ SECONDS = 60.0
 
 def operator_with(limit: int, kubeconfig: Path) -> list[str]:
     """The operator with another limit."""
-    program = f"from multinic_operator import sizes; sizes.LIMIT_BYTES = {limit}"
+    program = f"from multinic_operator.numbering import sizes; sizes.LIMIT_BYTES = {limit}"
     program += "; from multinic_operator.__main__ import main; main()"
     return [sys.executable, "-c", program, "--kubeconfig", str(kubeconfig)]
 
