@@ -40,13 +40,7 @@ WARM_CYCLES, CYCLE_NICS, CYCLES_AT_ONCE = 5000, 8, 8
 """So many cycles before memory is looked at first: the C library's heap takes some thousands to find its size."""
 SETTLE_SECONDS = 3
 """For the daemon to write the mirror, before its memory is looked at."""
-CONTENDERS = {
-    "reference": "reference",
-    "multinic": "multinic",
-    "usual": "usual",
-    "daemon": "daemon",
-    "kernel": "kernel",
-}
+CONTENDERS = ("reference", "multinic", "usual", "daemon", "kernel")
 """Names of figures and of columns; usual is `multi-nic` with the host's interpreter."""
 
 Contender = Callable[[str, Path, int], Seconds]
@@ -200,7 +194,7 @@ def _step_tables(figures: Mapping[str, Any]) -> list[Table]:
     for step in STEPS:
         table = Table(
             "NICs",
-            *CONTENDERS.values(),
+            *CONTENDERS,
             "of ref.",
             "x kernel",
             title=f"{step.capitalize()}: milliseconds, medians and least of {figures['runs']} runs",
@@ -218,7 +212,7 @@ def _step_tables(figures: Mapping[str, Any]) -> list[Table]:
 
 
 def _many_nics_table(figures: Mapping[str, Any]) -> Table:
-    table = Table("", *CONTENDERS.values(), title="16 NICs as a multiple of 1 NIC", title_justify="left")
+    table = Table("", *CONTENDERS, title="16 NICs as a multiple of 1 NIC", title_justify="left")
     for step in STEPS:
         for name, key in ((step, "median_ms"), ("least", "least_ms")):
             one, sixteen = figures[step]["1"], figures[step]["16"]

@@ -43,6 +43,15 @@ def with_owner(found: list[OwnerReference] | None, owner: OwnerReference) -> lis
     return [*others, owner]
 
 
+def owner_change(found: KubeObject, wanted: KubeObject) -> dict[str, object]:
+    """What a merge patch must say for the metadata of ``found`` to have the one owner of ``wanted``; {} when it has."""
+    (owner,) = wanted.metadata.owner_references or []
+    references = with_owner(found.metadata.owner_references, owner)
+    if references == found.metadata.owner_references:
+        return {}
+    return {"ownerReferences": [reference.to_json() for reference in references]}
+
+
 async def write_finalizers(kube: Kubernetes, resource: Resource[M], item: M, finalizers: list[str]) -> M:
     """Replace an object's finalizers, unless it has changed since it was read.
 

@@ -50,6 +50,10 @@ class NotYetError(Exception):
     """The blocks wait for something that is on its way, such as the index of a node; look again shortly."""
 
 
+def index_on_its_way(node: str) -> NotYetError:
+    return NotYetError(f"the index of node {node!r} is on its way")
+
+
 def addresses_in_use(pools: list[IPPool], network: str) -> int:
     """How many addresses of this network pods hold, as the pools show it."""
     return sum(len(pool.spec.allocations) for pool in pools if pool.spec.net_attach_def == network)
@@ -116,7 +120,9 @@ class Blocks:
         rows = Rows(self.network.name, self.base)
         hosts: dict[int, list[CIDRHost]] = {entry.interface_index: [] for entry in self.base.cidr}
         for name in sorted({host for net in rows.places for host in self.fleet.on.get(net, ())}):
-            self._must_be_written([name])
+            member = self.fleet.members.get(name)
+            if member is not None and (member.index is None or not member.written):
+                raise index_on_its_way(name)
             host = self.world.hosts.get(name)
             for row in rows.of(host) if host is not None else ():
                 hosts[row.entry.interface_index].append(
@@ -138,12 +144,6 @@ class Blocks:
                     there.append(_row(name, claim, claim.host_index))
         entries = [entry.model_copy(update={"hosts": hosts[entry.interface_index]}) for entry in self.base.cidr]
         return self.base.model_copy(update={"cidr": entries, "compact": None})
-
-    def _must_be_written(self, names: Iterable[str]) -> None:
-        for name in names:
-            member = self.fleet.members.get(name)
-            if member is not None and (member.index is None or not member.written):
-                raise NotYetError(f"the index of node {name!r} is on its way")
 
     async def compacted(self) -> Computed:
         """The CIDR without its list, once everything that must be said first stands in the nodes' own objects.
@@ -184,7 +184,7 @@ class Blocks:
         for name in names:
             member = self.fleet.members.get(name)
             if member is not None and member.index is None:
-                raise NotYetError(f"the index of node {name!r} is on its way")
+                raise index_on_its_way(name)
 
     async def _settle(self, rows: Rows, before: Rows | None) -> list[str]:
         """Have the claims of the nodes that need some; gives a sentence for each NIC network that lacks indexes."""

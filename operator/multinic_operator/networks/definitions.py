@@ -21,7 +21,7 @@ from multinic_core.model import (
     NetworkAttachmentDefinitionSpec,
     ObjectMeta,
 )
-from multinic_operator.ownership import owner_reference, with_owner
+from multinic_operator.ownership import owner_change, owner_reference
 from multinic_operator.settings import current_spec
 from multinic_operator.together import each
 from multinic_operator.validation.validate import Intent
@@ -108,10 +108,7 @@ def difference(found: NetworkAttachmentDefinition, wanted: NetworkAttachmentDefi
     annotations |= {name: None for name in have if name.startswith(STANDARD_PREFIX) and name not in want}
     if annotations:
         metadata["annotations"] = annotations
-    (owner,) = wanted.metadata.owner_references or []
-    references = with_owner(found.metadata.owner_references, owner)
-    if references != found.metadata.owner_references:
-        metadata["ownerReferences"] = [reference.to_json() for reference in references]
+    metadata |= owner_change(found, wanted)
     if metadata:
         patch["metadata"] = metadata
     return patch

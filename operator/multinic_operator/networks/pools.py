@@ -11,7 +11,7 @@ from multinic_core.errors import ApiError
 from multinic_core.model import IPPOOLS, CIDRSpec, IPPool, MultiNicNetwork
 from multinic_core.poolobjects import pool_object
 from multinic_operator.numbering.layout import BlockRequest, HostNic
-from multinic_operator.ownership import owner_reference, with_owner
+from multinic_operator.ownership import owner_change, owner_reference
 from multinic_operator.together import each
 from multinic_operator.world import World
 
@@ -53,10 +53,7 @@ def difference(found: IPPool, wanted: IPPool) -> dict[str, object]:
     labels, wanted_labels = found.metadata.labels or {}, wanted.metadata.labels or {}
     if any(labels.get(name) != value for name, value in wanted_labels.items()):
         metadata["labels"] = wanted_labels
-    (owner,) = wanted.metadata.owner_references or []
-    references = with_owner(found.metadata.owner_references, owner)
-    if references != found.metadata.owner_references:
-        metadata["ownerReferences"] = [reference.to_json() for reference in references]
+    metadata |= owner_change(found, wanted)
     if metadata:
         patch["metadata"] = metadata
     return patch
