@@ -61,7 +61,7 @@ class NodePools:
 
     def get(self, name: str, namespace: str = "") -> IPPool | None:
         """The pool of this name; without a resourceVersion when there is no object."""
-        made, derived = self._objects.get(name), self._find(name)
+        made, derived = self._objects.get(name), self.derived(name)
         if derived is None or (made is not None and made.spec.host_name != self._node):
             return made if derived is None else derived
         if made is None:
@@ -134,12 +134,9 @@ class NodePools:
 
     def derived(self, name: str) -> IPPool | None:
         """The pool as it follows by arithmetic, without allocations; None when that does not make it."""
-        return self._find(name)
+        return next((pools[name] for pools in self._derived.values() if name in pools), None)
 
     # Deriving
-
-    def _find(self, name: str) -> IPPool | None:
-        return next((pools[name] for pools in self._derived.values() if name in pools), None)
 
     def _own(self) -> HostInterface | None:
         """This node's HostInterface, not older than when it was read."""
