@@ -9,6 +9,7 @@ import pytest
 import trio
 from multinic_daemon.journal.journal import NODE_MARK, JournalError
 from multinic_daemon.pools.mirror import BOOT_ANNOTATION
+from multinic_daemon.recovery.adoption import PROOF_SECONDS
 from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.recovery.tombstones import replay
 from multinic_daemon.testing import Rig, addresses, make_link, refuse
@@ -298,6 +299,16 @@ async def test_entry_that_somebody_writes_later_is_held_before_the_next_add(rig:
     assert states(rig) == [("web-0", ["192.168.0.1/18"])]
 
 
+async def test_entry_whose_pod_has_left_is_not_held_again_when_the_mirror_is_written(old: Rig) -> None:
+    """It stands in the pool until then, and in the next version of it only if somebody wrote it again."""
+    await adopted(old, links=False)
+    await old.call("DEL", netns="", args=ARGS.format("u1"))
+    await mirror_once(old)
+    assert (old.held(), old.mirrored()) == ({}, {})
+    await write(old, POOL, entry(1))
+    assert old.held() == {POOL: 1}
+
+
 async def test_pool_that_comes_later_is_taken_over_too(rig: Rig) -> None:
     """With what this generation had written into it in this boot."""
     await rig.call("ADD")
@@ -332,6 +343,20 @@ async def test_service_takes_over_and_lets_go_by_itself(old: Rig, autojump_clock
         await old.kubernetes.delete(PODS, "web-0", "default")
         before = trio.current_time()
         await until(lambda: old.held() == {})
+        assert trio.current_time() - before < 5
+        nursery.cancel_scope.cancel()
+
+
+async def test_first_list_of_pods_is_looked_at_when_it_comes(old: Rig, autojump_clock: Any) -> None:
+    """Also where it is empty, and so announces no pod: nothing waits for the next regular look."""
+    await write(old, POOL, entry(1))
+    async with trio.open_nursery() as nursery:
+        with old.kubernetes.stale():
+            await nursery.start(old.adoption.serve, old.folder / "run" / "tombstones")
+            await trio.sleep(PROOF_SECONDS / 2)
+            assert states(old) == [("web-0", ["192.168.0.1/18"])]
+        before = trio.current_time()
+        await until(lambda: states(old) == [])
         assert trio.current_time() - before < 5
         nursery.cancel_scope.cancel()
 

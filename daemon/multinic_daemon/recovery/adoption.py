@@ -64,6 +64,8 @@ class Adoption:
         self._pools = pools
         self._refused: set[str] = set()
         """Pools that could not be taken over yet."""
+        self._taken: dict[str, tuple[str | None, str]] = {}
+        """Pool, and what of it was taken over last: version and block."""
         self._closed = False
         self._stirred = trio.Event()
         self._pods_store: Store[Pod] | None = None
@@ -92,6 +94,7 @@ class Adoption:
         else:
             stock = take_stock(pools, sandboxes, journal.boot_id)
         journal.take_over(stock.rows, [NODE_MARK, *(f"pool/{pool.name}" for pool in pools)])
+        self._taken = {pool.name: _version(pool) for pool in pools}
         crashpoints.reached("adoption.held")
         _tell(stock)
         # From now on what others write is taken over as the store shows it, and not before may anything be given.
@@ -109,6 +112,8 @@ class Adoption:
     def take_pool(self, pool: IPPool) -> None:
         """Take over the entries of one pool that the journal does not know.
 
+        Of a version that was taken over already it has known them all: what it does not hold now was let go of since.
+
         Raises:
             JournalError: nothing is taken over.
         """
@@ -116,13 +121,14 @@ class Adoption:
         if pool.spec.host_name != self.node:
             return
         known = journal.marked(mark)
-        if known and not pool.spec.allocations:
+        if known and (not pool.spec.allocations or self._taken.get(pool.name) == _version(pool)):
             return
         stock = take_pool(pool, self._is_held, journal.boot_id, first=not known)
         if stock.rows or not known:
             journal.take_over(stock.rows, [mark])
             _tell(stock)
             self._stir()
+        self._taken[pool.name] = _version(pool)
 
     def _changed(self, key: Key) -> None:
         pool = self._pools.get(key.name)
@@ -227,6 +233,14 @@ class Adoption:
             return False
         return not pod.uid or found.metadata.uid == pod.uid
 
+    async def _news(self) -> None:
+        """Wait for something that may prove more than the last look did."""
+        if self._pods_store is not None and not self._pods_store.synced:
+            await self._pods_store.wait_synced()  # a list that names no pod stirs nobody
+        else:
+            await self._stirred.wait()
+            await trio.sleep(SETTLE_SECONDS)
+
     async def serve(self, folder: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take over, then watch for what can be let go; never returns.
 
@@ -252,10 +266,14 @@ class Adoption:
                 except MultinicError as error:
                     log.warning("nothing proven dead this time", extra={"node": self.node, "cause": str(error)})
             with trio.move_on_after(RETRY_SECONDS if self.refused else PROOF_SECONDS):
-                await self._stirred.wait()
-                await trio.sleep(SETTLE_SECONDS)
+                await self._news()
             if self.refused:
                 self.retry()
+
+
+def _version(pool: IPPool) -> tuple[str | None, str]:
+    """Of a pool that follows by arithmetic and has no object the first is None: it names nobody."""
+    return pool.metadata.resource_version, pool.spec.pod_cidr
 
 
 def _tell(stock: Stock) -> None:
