@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from multinic_core.cli.crds import crds
+from multinic_core.cli.new_plugin import new_plugin
 from multinic_core.cli.plugins import plugins
 from multinic_core.errors import MultinicError
 
@@ -53,6 +54,7 @@ def multinic() -> None:
 
 
 multinic.add_command(crds)
+multinic.add_command(new_plugin)
 multinic.add_command(plugins)
 
 
