@@ -62,6 +62,16 @@ def test_style_and_types_are_ours(made):
         assert status == 0, said
 
 
+def test_it_needs_what_multinic_needs_and_no_more(made):
+    """Each requirement is multinic-core or one of its own, so that an environment with multinic has all of them."""
+    *_, folder = made
+    theirs, ours = (tomllib.loads((place / "pyproject.toml").read_text())["project"] for place in (folder, ROOT))
+    assert theirs["dependencies"][0] == ours["name"]
+    assert set(theirs["dependencies"]) <= {ours["name"], *ours["dependencies"]}
+    assert set(theirs["optional-dependencies"]["dev"]) <= set(ours["optional-dependencies"]["dev"])
+    assert theirs["requires-python"] == ours["requires-python"]
+
+
 def test_the_registry_takes_it_under_its_name(made, monkeypatch):
     """The entry point of its pyproject.toml leads to a plugin of that kind and name, without a problem."""
     kind, name, folder = made

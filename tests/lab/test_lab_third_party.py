@@ -120,6 +120,15 @@ def test_plugins_lists_the_foreign_one_and_names_the_broken_one(environment):
     assert done.returncode == 1
 
 
+def test_new_plugin_finds_its_templates_where_pip_put_them(environment, tmp_path):
+    """The installed command writes a plugin that the environment's python takes as it is."""
+    subprocess.run([environment.parent / "multinic", "new-plugin", "quiet"], cwd=tmp_path, check=True)
+    program = (
+        "from multinic_core.testing import check_main_plugin as c; from multinic_plugin_quiet import Quiet; c(Quiet())"
+    )
+    subprocess.run([environment, "-c", program], cwd=tmp_path / "multinic-plugin-quiet", check=True)
+
+
 def test_pods_use_the_foreign_strategy_beside_a_broken_plugin(environment, tmp_path):
     """Operator and daemon find the strategy, four pods get the NICs that it chooses, both logs name the broken one."""
     (tmp_path / "network.yaml").write_text(NETWORK)
