@@ -4,6 +4,7 @@ What is exported here is public and stays; other modules may move. The Kubernete
 :mod:`multinic_core.kube`, imported by the processes that need it.
 """
 
+from multinic_core.devices import ConfigureVf, TakeDevice, Vf, VfSettings
 from multinic_core.errors import (
     AddressInUseError,
     ApiError,
@@ -14,7 +15,8 @@ from multinic_core.errors import (
     SelectionError,
     UnsupportedFieldError,
 )
-from multinic_core.hookspecs import AttachmentStrategy, Ipam, MainPlugin, NetworkConfig, hookimpl
+from multinic_core.hookspecs import Action, AttachmentStrategy, Ipam, MainPlugin, NetworkConfig, hookimpl
+from multinic_core.outside import Act, RunIpam, RunPlugin
 from multinic_core.plan import (
     AddAddress,
     AddRoute,
@@ -36,6 +38,8 @@ from multinic_core.pools import HeldIndexes, Pool
 from multinic_core.registry import Registry, load_plugins
 
 __all__ = [
+    "Act",
+    "Action",
     "AddAddress",
     "AddRoute",
     "AddRule",
@@ -46,6 +50,7 @@ __all__ = [
     "AttachmentRequest",
     "AttachmentStrategy",
     "ConfigError",
+    "ConfigureVf",
     "CreateLink",
     "HeldIndexes",
     "Ipam",
@@ -61,11 +66,16 @@ __all__ = [
     "Pool",
     "PoolExhaustedError",
     "Registry",
+    "RunIpam",
+    "RunPlugin",
     "Selection",
     "SelectionError",
     "SelectionRequest",
     "SetSysctl",
+    "TakeDevice",
     "UnsupportedFieldError",
+    "Vf",
+    "VfSettings",
     "hookimpl",
     "load_plugins",
 ]

@@ -1,4 +1,4 @@
-"""The plugin interface: three hooks through which distributions offer named objects.
+"""The plugin interface: four hooks through which distributions offer named objects.
 
 Hooks are synchronous, do no I/O and return data. The daemon breaks off, and names, a strategy, IPAM or plan that works
 for a quarter of a second or waits for a whole one. A distribution names its module in the entry-point group
@@ -111,6 +111,38 @@ class Ipam(Protocol):
         ...
 
 
+class Action(Protocol):
+    """Does, checks and undoes something outside the node's kernel on behalf of plans that name it.
+
+    The daemon calls it in a worker thread, after the journal knows the plan, with a time limit for each call; a call
+    may block. The same arguments may be done twice and undone twice, also without having been done: after a crash
+    nobody knows how far it came.
+    """
+
+    name: str
+    """As in :class:`multinic_core.outside.Act`."""
+
+    def do(self, arguments: Mapping[str, Any]) -> None:
+        """Bring it about, or change nothing.
+
+        Raises:
+            MultinicError: why it cannot be.
+        """
+        ...
+
+    def undo(self, arguments: Mapping[str, Any]) -> None:
+        """Take it back; what is gone already is success.
+
+        Raises:
+            MultinicError: it could not be taken back, and is tried again later.
+        """
+        ...
+
+    def check(self, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """How what is there differs from what was done, one sentence each."""
+        ...
+
+
 @hookspec
 def multinic_register_main_plugins() -> Sequence[MainPlugin]:  # type: ignore[empty-body]  # a spec has no body
     """Offer the main plugins of this distribution.
@@ -139,4 +171,13 @@ def multinic_register_ipams() -> Sequence[Ipam]:  # type: ignore[empty-body]  # 
 
     Called, combined, return, raise: as for ``multinic_register_main_plugins``.
     First used by: multinic_core.ipam.
+    """
+
+
+@hookspec
+def multinic_register_actions() -> Sequence[Action]:  # type: ignore[empty-body]  # the same
+    """Offer the actions that plans of this distribution name.
+
+    Called, combined, return, raise: as for ``multinic_register_main_plugins``.
+    First used by: plugins/aws-ipvlan.
     """

@@ -22,6 +22,9 @@ from ipaddress import (
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from multinic_core.devices import ConfigureVf, TakeDevice, Vf
+from multinic_core.outside import Act, RunIpam, RunPlugin
+
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
@@ -61,6 +64,23 @@ class Nic:
     """PCI device id, four lower-case hex digits, or ""."""
     pci_address: str = ""
     """Such as ``0000:8a:00.0``, or ""."""
+    altnames: tuple[str, ...] = ()
+    """Alternative names, in the kernel's order."""
+    driver: str = ""
+    """Such as ``mlx5_core``, or ""."""
+    speed: int = 0
+    """Mbit/s; 0: unknown."""
+    numa_node: int | None = None
+    pci_path: tuple[str, ...] = ()
+    """PCI addresses from the root port down to, and without, the device itself; () without PCI."""
+    rdma_devices: tuple[str, ...] = ()
+    """Such as ``mlx5_0``."""
+    physical_function: str = ""
+    """PCI address of the NIC that this one is a virtual function of, or ""."""
+    vfs: tuple[Vf, ...] = ()
+    """Its virtual functions, by index."""
+    vfs_possible: int = 0
+    """How many it can have."""
 
     @property
     def network(self) -> IPNetwork | None:
@@ -75,6 +95,8 @@ class NodeView:
     name: str
     nics: Mapping[str, Nic]
     """ifname to Nic, sorted by ifname."""
+    devices_held: frozenset[str] = frozenset()
+    """PCI addresses, or ifnames of devices without one, that attachments hold or the kubelet has given to pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +157,10 @@ class LinkRequest:
     parent: str
     """ifname of the NIC on the node."""
     addresses: tuple[IPInterface, ...] = ()
+    device: str = ""
+    """PCI address of the device that the kubelet gave the pod for this link, or ""."""
+    mac_address: str = ""
+    """That the pod asks for, or ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +257,18 @@ def _setting_parts(key: str) -> tuple[str, str]:
     return "", ""
 
 
-Step: TypeAlias = CreateLink | AddAddress | AddRoute | AddRule | SetSysctl
+Step: TypeAlias = (
+    CreateLink | AddAddress | AddRoute | AddRule | SetSysctl | TakeDevice | ConfigureVf | RunIpam | RunPlugin | Act
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything one ADD does to the kernel, in order; undone by removing the links it makes and its rules."""
+    """Everything one ADD does, in order; undone by taking back each step, the last first.
+
+    Whatever the order written, IPAM executables run first, then actions, then the node is made ready (VFs), then links
+    are made and devices taken with their addresses, settings, routes and rules, then plugin executables run.
+    """
 
     steps: tuple[Step, ...]
 
@@ -259,3 +291,23 @@ class Plan:
     @property
     def sysctls(self) -> tuple[SetSysctl, ...]:
         return tuple(step for step in self.steps if isinstance(step, SetSysctl))
+
+    @property
+    def devices(self) -> tuple[TakeDevice, ...]:
+        return tuple(step for step in self.steps if isinstance(step, TakeDevice))
+
+    @property
+    def vfs(self) -> tuple[ConfigureVf, ...]:
+        return tuple(step for step in self.steps if isinstance(step, ConfigureVf))
+
+    @property
+    def ipams(self) -> tuple[RunIpam, ...]:
+        return tuple(step for step in self.steps if isinstance(step, RunIpam))
+
+    @property
+    def plugins(self) -> tuple[RunPlugin, ...]:
+        return tuple(step for step in self.steps if isinstance(step, RunPlugin))
+
+    @property
+    def actions(self) -> tuple[Act, ...]:
+        return tuple(step for step in self.steps if isinstance(step, Act))

@@ -16,7 +16,7 @@ import pluggy
 
 from multinic_core import hookspecs
 from multinic_core.errors import ConfigError
-from multinic_core.hookspecs import PROJECT, AttachmentStrategy, Ipam, MainPlugin
+from multinic_core.hookspecs import PROJECT, Action, AttachmentStrategy, Ipam, MainPlugin
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class Registry:
     main_plugins: Register[MainPlugin] = field(default_factory=lambda: Register("main plugin"))
     strategies: Register[AttachmentStrategy] = field(default_factory=lambda: Register("attachment strategy"))
     ipams: Register[Ipam] = field(default_factory=lambda: Register("IPAM"))
+    actions: Register[Action] = field(default_factory=lambda: Register("action"))
     problems: list[Problem] = field(default_factory=list)
     hooks: dict[Owner, list[str]] = field(default_factory=dict)
     """Owner to the names of the hooks it implements."""
@@ -120,6 +121,7 @@ def load_plugins(found: Iterable[EntryPoint] | None = None) -> Registry:
         ("multinic_register_main_plugins", registry.main_plugins),
         ("multinic_register_strategies", registry.strategies),
         ("multinic_register_ipams", registry.ipams),
+        ("multinic_register_actions", registry.actions),
     )
     for owner, module in loaded:
         callers = {caller.name for caller in manager.get_hookcallers(module) or ()}

@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, MultinicError, PoolExhaustedError, SelectionError
 from multinic_core.hookspecs import AttachmentStrategy, Ipam, MainPlugin, NetworkConfig
+from multinic_core.outside import RunPlugin
 from multinic_core.plan import AddAddress, AllocationRequest, CreateLink, PodReference, SelectionRequest
 from multinic_core.pools import HeldIndexes
 from multinic_core.testing.examples import (
@@ -75,16 +77,18 @@ def check_main_plugin(plugin: MainPlugin, args: Mapping[str, str] | None = None)
 
 
 def _check_plan(plugin: MainPlugin, steps: tuple[Any, ...], links: tuple[Any, ...]) -> None:
-    created = [step for step in steps if isinstance(step, CreateLink)]
-    names = [step.ifname for step in created]
+    made = [step for step in steps if isinstance(step, (CreateLink, TakeDevice, RunPlugin))]
+    names = [step.ifname for step in made]
     wanted = [link.ifname for link in links]
-    assert names == wanted, f"plan: creates {names}, expected {wanted}"
+    assert names == wanted, f"plan: makes {names}, expected {wanted}"
+    created = [step for step in made if isinstance(step, CreateLink)]
     for step in created:
         assert step.link_kind in plugin.link_kinds, f"plan: makes {step.link_kind!r}, which link_kinds does not name"
         assert len(step.ifname.encode()) <= IFNAME_LIMIT, f"plan: {step.ifname!r} is longer than {IFNAME_LIMIT} bytes"
         assert step.mtu > 0, f"plan: mtu {step.mtu} of {step.ifname!r}"
     given = {(step.ifname, step.address) for step in steps if isinstance(step, AddAddress)}
-    expected = {(link.ifname, address) for link in links for address in link.addresses}
+    by_others = {step.ifname for step in made if isinstance(step, RunPlugin)}
+    expected = {(link.ifname, address) for link in links for address in link.addresses if link.ifname not in by_others}
     assert given == expected, f"plan: gives {given}, expected {expected}"
 
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any, get_args
 
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, MultinicError, PluginError, UnsupportedFieldError
 from multinic_core.hookspecs import MainPlugin
+from multinic_core.outside import RunPlugin
 from multinic_core.plan import (
     MAIN_TABLE,
     AddRoute,
@@ -69,14 +71,23 @@ def make_plan(
 
 def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkRequest]) -> str:
     created_links = plan.links
+    # what comes in another way than by a link of the kernel's making is looked for only where there is some
+    others: tuple[TakeDevice | RunPlugin, ...] = (
+        (*plan.devices, *plan.plugins) if len(created_links) < len(links) else ()
+    )
+    order = {link.ifname: position for position, link in enumerate(links)}
     created = [(step.ifname, step.parent) for step in created_links]
+    created += [(step.ifname, step.parent) for step in others]
+    if others:
+        created.sort(key=lambda each: order.get(each[0], len(order)))
     wanted = [(link.ifname, link.parent) for link in links]
     if created != wanted:
         return f"planned links {created!r}, expected {wanted!r}"
     if foreign := sorted({step.link_kind for step in created_links} - plugin.link_kinds):
         return f"planned links of kind {foreign!r}, expected {sorted(plugin.link_kinds)!r}"
     given = [(step.ifname, step.address) for step in plan.addresses]
-    held = [(link.ifname, address) for link in links for address in link.addresses]
+    by_others = {step.ifname for step in plan.plugins} if others else ()  # these give addresses themselves
+    held = [(link.ifname, address) for link in links if link.ifname not in by_others for address in link.addresses]
     if given != held and Counter(given) != Counter(held):
         return f"planned addresses {_text(given)!r}, expected {_text(held)!r}"
     if odd := [step for step in plan.steps if not isinstance(step, _STEPS)]:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
+from multinic_core.devices import ConfigureVf, TakeDevice, VfSettings
+from multinic_core.outside import Act, RunIpam, RunPlugin
 from multinic_core.plan import MAIN_TABLE, AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, Step
+
+_REST: Mapping[str, type[RunIpam | RunPlugin | Act]] = {"ipam": RunIpam, "plugin": RunPlugin, "act": Act}
+_NAMES = {kind: name for name, kind in _REST.items()}
+
+_KNOWN = {"link", "address", "route", "rule", "sysctl", "device", "vf", *_REST}
 
 _quoted = json.encoder.encode_basestring_ascii
 
@@ -42,6 +51,12 @@ def _encode_step(step: Step) -> str:
             return f'{{"step":"route","dst":"{step.dst}","ifname":{_quoted(step.ifname)},"gateway":{gateway}{table}}}'
         case AddRule():
             return f'{{"step":"rule","src":"{step.src}","table":{step.table},"priority":{step.priority}}}'
+        case TakeDevice():
+            return json.dumps({"step": "device", **asdict(step)}, separators=(",", ":"))
+        case ConfigureVf():
+            return json.dumps({"step": "vf", **asdict(step)}, separators=(",", ":"))
+        case RunIpam() | RunPlugin() | Act():
+            return json.dumps({"step": _NAMES[type(step)], **asdict(step)}, separators=(",", ":"))
 
 
 @lru_cache(maxsize=64)
@@ -72,5 +87,17 @@ def _decode_step(step: dict[str, Any]) -> Step:
             return AddRule(ip_network(step["src"]), step["table"], step["priority"])
         case "sysctl":
             return SetSysctl(step["key"], step["value"])
+        case "device":
+            lists = {name: tuple(step[name]) for name in ("altnames_before", "rdma_devices")}
+            return TakeDevice(**_fields(step) | lists)
+        case "vf":
+            settings = {name: VfSettings(**step[name]) for name in ("settings", "before")}
+            return ConfigureVf(**_fields(step) | settings)
+        case other if other in _REST:
+            return _REST[other](**_fields(step))
         case other:
-            raise ValueError(f"plan: found step {other!r}, expected link, address, route, rule or sysctl")
+            raise ValueError(f"plan: found step {other!r}, expected one of {sorted(_KNOWN)!r}")
+
+
+def _fields(step: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in step.items() if name != "step"}

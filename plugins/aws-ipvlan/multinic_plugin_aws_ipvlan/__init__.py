@@ -1,0 +1,1 @@
+"""aws-ipvlan: ipvlan links whose addresses EC2 knows."""

@@ -1,0 +1,1 @@
+"""delegate: any CNI main plugin executable, once per chosen NIC."""

@@ -1,0 +1,1 @@
+"""SR-IOV: pods get virtual functions of a NIC, natively."""
