@@ -144,7 +144,7 @@ class Executables:
         wanted = ENVIRONMENT | {"CNI_COMMAND": command} | changes
         if isinstance(stdin, Mapping):
             stdin = json.dumps(stdin)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             done = await trio.run_process(
                 self.command(plugin),
                 stdin=stdin.encode() if isinstance(stdin, str) else stdin,

@@ -127,7 +127,7 @@ async def test_del_leaves_a_tombstone(bare):
 async def test_a_daemon_that_does_not_answer_is_given_up(bare, answer, named):
     """After the number of seconds given at installation."""
     async with bare.daemon(lambda _: answer):
-        with trio.fail_after(15):
+        with trio.fail_after(60):
             done = await bare.run("ADD")
     assert (done.status, done.answer["code"], done.stderr) == (1, 11, b"")
     assert named in done.answer["msg"]

@@ -87,7 +87,7 @@ async def test_a_daemon_that_hangs_up_before_it_has_the_request_is_asked_again(q
         server.start()
         environment = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "net1", "CNI_NETNS": "/n"}
         command = [quick.bin / "multi-nic"]
-        run = partial(subprocess.run, command, stdin=reader, env=environment, capture_output=True, timeout=30)
+        run = partial(subprocess.run, command, stdin=reader, env=environment, capture_output=True, timeout=60)
         done = await trio.to_thread.run_sync(run)
         server.join()
     assert (done.returncode, done.stdout) == (0, OK[1:])
@@ -145,7 +145,7 @@ def test_a_full_pipe_or_disk_is_no_success(quick):
             input=b"{}",
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         server.join()

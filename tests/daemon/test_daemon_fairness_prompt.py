@@ -57,7 +57,7 @@ async def test_a_talk_that_is_not_prompt_gives_the_loop_back():
         turned.set()
 
     lane = Lane("make links", 4, 8, prompt=True)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with lane.enter(NETWORK), trio.open_nursery() as nursery:
             with await lane.worker(NETWORK) as worker:
                 nursery.start_soon(turn)

@@ -57,7 +57,7 @@ pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth", "macvlan")]
 
 def ip(*arguments: str) -> str:
     done = subprocess.run(
-        ["ip", *arguments], env=tools.environment(), capture_output=True, text=True, timeout=30, check=False
+        ["ip", *arguments], env=tools.environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
     return done.stdout
@@ -69,7 +69,7 @@ def spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 class Ground:
@@ -101,7 +101,7 @@ class Ground:
     async def stop_daemon(self) -> None:
         if self.daemon is not None and self.daemon.poll() is None:
             self.daemon.terminate()
-            await trio.to_thread.run_sync(partial(self.daemon.wait, timeout=30))
+            await trio.to_thread.run_sync(partial(self.daemon.wait, timeout=60))
 
     async def add(self, name: str) -> Any:
         """A pod object, its sandbox, and the ADD of a runtime."""
@@ -199,7 +199,7 @@ async def ground(folder: Path) -> AsyncIterator[Ground]:
             finally:
                 if made.daemon is not None:
                     made.daemon.kill()
-                    made.daemon.wait(timeout=30)
+                    made.daemon.wait(timeout=60)
                 nursery.cancel_scope.cancel()
     finally:
         there = set(ip("netns", "list").split())

@@ -141,7 +141,7 @@ class Machine:
     def rows(self) -> list[dict[str, Any]]:
         """The journal as ``multinic-daemon dump`` shows it."""
         command = [sys.executable, "-m", "multinic_daemon", "dump", "--run-dir", str(self.run_dir), "--json"]
-        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)["attachments"]
+        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)["attachments"]
 
 
 def spawn(command: list[str], log: Path, **variables: str) -> subprocess.Popen[bytes]:
@@ -158,12 +158,12 @@ async def until(true: Callable[[], bool]) -> None:
 
 def install_executables(folder: Path, socket: Path) -> None:
     command = [sys.executable, "-m", "multinic_cni", "install", "--bin-dir", str(folder), "--socket", str(socket)]
-    subprocess.run(command, check=True, timeout=30, capture_output=True)
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
 
 
 def ip(*arguments: str) -> str:
     done = subprocess.run(
-        ["ip", *arguments], env=tools.environment(), capture_output=True, text=True, timeout=30, check=False
+        ["ip", *arguments], env=tools.environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
     return done.stdout
@@ -198,7 +198,7 @@ async def machine(folder: Path) -> AsyncIterator[Machine]:
             finally:
                 made.kill()
                 if made.daemon is not None:
-                    made.daemon.wait(timeout=30)
+                    made.daemon.wait(timeout=60)
                 nursery.cancel_scope.cancel()
     finally:
         for name in [*(made.pods if made else []), node, fabric]:
@@ -351,6 +351,7 @@ async def test_daemon_killed_inside_del_finishes_it_when_it_is_back(tmp_path: Pa
         assert len(m.links("p1")) == len(m.links("p2")) == 3
         assert len(list((m.run_dir / "tombstones").iterdir())) == 2
         await m.start()
+        await m.call("STATUS")  # callers can connect before the tombstones are honoured, and wait for that
         assert m.links("p1") == m.links("p2") == {}
         assert m.rows() == []
         assert list((m.run_dir / "tombstones").iterdir()) == []

@@ -21,12 +21,12 @@ def ip() -> Iterator[Ip]:
 
     def run(*arguments: str) -> list[dict[str, Any]]:
         command = ["ip", "-n", name, "-details", "-json", *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=30)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
         return json.loads(done.stdout or "[]")
 
-    subprocess.run(["ip", "netns", "add", name], env=environment, check=True, timeout=30)
+    subprocess.run(["ip", "netns", "add", name], env=environment, check=True, timeout=60)
     yield run
-    subprocess.run(["ip", "netns", "del", name], env=environment, check=True, timeout=30)
+    subprocess.run(["ip", "netns", "del", name], env=environment, check=True, timeout=60)
 
 
 @pytest.mark.needs_root

@@ -14,7 +14,7 @@ async def test_one_command_installs_everything(tmp_path, nursery):
     server = await nursery.start(serve_api)
     kubectl = Kubectl(write_kubeconfig(tmp_path / "kubeconfig", server.url))
     await kubectl("apply", "--server-side", "-k", str(DEPLOY))
-    await kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    await kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     await kubectl("apply", "--server-side", "-f", str(DEPLOY / "webhook.yaml"))
     shown = json.loads(await kubectl("get", "-n", "multi-nic-cni-operator", "deployment,sa,role,pdb", "-o", "json"))
     before = {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in shown["items"]}

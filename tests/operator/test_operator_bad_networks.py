@@ -364,7 +364,7 @@ async def kubectl_with_webhook(folder: Path, make_host: Any) -> AsyncIterator[An
                 )  # fmt: skip
             return done.returncode, done.stdout.decode() + done.stderr.decode()
 
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while "caBundle" not in (await kube.get(WEBHOOK_CONFIGURATIONS, "multinic")).webhooks[0]["clientConfig"]:
                 await trio.sleep(0.02)
         yield run

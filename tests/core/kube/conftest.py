@@ -168,7 +168,7 @@ def eventually() -> Callable[[Callable[[], Any]], Awaitable[Any]]:
     """Wait until a condition, a plain or an async function, holds; ten seconds at most. Gives its value."""
 
     async def wait(condition: Callable[[], Any]) -> Any:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while True:
                 value = condition()
                 value = await value if inspect.isawaitable(value) else value

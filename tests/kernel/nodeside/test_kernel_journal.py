@@ -17,9 +17,9 @@ def small(tmp_path: Path) -> Iterator[Path]:
     """A tmpfs of 512 KiB."""
     environment = tools.environment()
     mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path)]
-    subprocess.run(mount, env=environment, check=True, timeout=30)
+    subprocess.run(mount, env=environment, check=True, timeout=60)
     yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], env=environment, check=True, timeout=30)
+    subprocess.run(["umount", str(tmp_path)], env=environment, check=True, timeout=60)
 
 
 def test_full_file_system_is_noticed_before_an_attachment_is(small: Path) -> None:

@@ -19,7 +19,8 @@ from multinic_core.testing.kube import FakeKubernetes
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth")]
 
-SECONDS = 5.0
+SECONDS = 20.0
+"""Less than the pause after which what failed is tried again, so that what was overlooked does not pass."""
 TABLE = "8327"
 """What the name ``net`` gives."""
 CIDR = {
@@ -75,7 +76,7 @@ class Node:
         # or the kernel would go on announcing addresses of its own making for seconds
         off = "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6"
         name = ground.node.rpartition("/")[2]
-        subprocess.run(["ip", "netns", "exec", name, "sh", "-c", off], env=tools.environment(), check=True, timeout=30)
+        subprocess.run(["ip", "netns", "exec", name, "sh", "-c", off], env=tools.environment(), check=True, timeout=60)
         ground.ip(ground.node, "link", "set", "lo", "up")
         ground.nic("eth1", "10.0.1.1/24")
         ground.nic("eth2", "10.0.2.1/24")

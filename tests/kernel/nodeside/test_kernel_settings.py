@@ -52,7 +52,7 @@ def read(pod: str, key: str) -> str:
 
 def run(pod: str, command: str) -> str:
     return subprocess.run(
-        ["nsenter", f"--net={pod}", "sh", "-c", command], capture_output=True, text=True, timeout=30, check=True
+        ["nsenter", f"--net={pod}", "sh", "-c", command], capture_output=True, text=True, timeout=60, check=True
     ).stdout
 
 

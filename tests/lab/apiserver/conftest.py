@@ -217,12 +217,12 @@ class Watching:
         return await self._manager.__aexit__(*exc)
 
     async def next(self) -> dict[str, Any]:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             return await self._receive.receive()
 
     async def ended(self) -> None:
         """Return once the server has ended the watch."""
-        with trio.fail_after(5), pytest.raises(trio.EndOfChannel):
+        with trio.fail_after(60), pytest.raises(trio.EndOfChannel):
             await self._receive.receive()
 
 
@@ -296,7 +296,7 @@ def kubectl(kubectl_path: str, kubectl_environment: dict[str, str]) -> Callable[
 
     async def run(*words: str, stdin: Any = None, fails: bool = False) -> str:
         text = "" if stdin is None else stdin if isinstance(stdin, str) else json.dumps(stdin)
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             done = await trio.run_process(
                 [kubectl_path, *words],
                 stdin=text.encode(),

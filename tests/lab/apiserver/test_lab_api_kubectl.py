@@ -20,7 +20,7 @@ async def test_a_definition_is_applied_and_its_kind_listed(kubectl, widget_crd, 
     """Applied, established, found by short name and category, printed in its own columns."""
     assert "created" in await kubectl("apply", "-f", "-", stdin=widget_crd)
     assert "unchanged" in await kubectl("apply", "-f", "-", stdin=widget_crd)
-    await kubectl("wait", "--for=condition=Established", "crd/widgets.example.io", "--timeout=5s")
+    await kubectl("wait", "--for=condition=Established", "crd/widgets.example.io", "--timeout=60s")
     await kubectl("apply", "-f", "-", stdin=widget())
     lines = (await kubectl("get", "wd")).splitlines()
     assert lines[0].split() == ["NAME", "SIZE", "MODE", "READY"]
@@ -81,7 +81,7 @@ async def test_labels_annotations_and_patches(widgets, widget):
     assert found[0]["metadata"]["annotations"] == {"n": "y"}
     assert found[0]["spec"]["name"] == "n"
     assert found[0]["status"] == {"phase": "Up"}
-    await widgets("wait", "wd/a", "--for=jsonpath={.status.phase}=Up", "--timeout=5s")
+    await widgets("wait", "wd/a", "--for=jsonpath={.status.phase}=Up", "--timeout=60s")
     await widgets("scale", "wd", "a", "--replicas=6")
     assert await widgets("get", "wd", "a", "-o", "jsonpath={.spec.size}") == "6"
 
@@ -100,7 +100,7 @@ async def test_wait_for_deletion_and_conditions(widgets, widget):
     done = []
 
     async def wait(*words):
-        await widgets("wait", "wd/a", "--timeout=10s", *words)
+        await widgets("wait", "wd/a", "--timeout=60s", *words)
         done.append(words[0])
 
     async with trio.open_nursery() as waiting:
@@ -122,7 +122,7 @@ async def test_get_watch_prints_changes(widgets, widget, kubectl_path, kubectl_e
     )
     seen = b""
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while b" 3 " not in seen:
                 seen += await process.stdout.receive_some()
             await widgets("patch", "wd", "a", "--type=merge", "-p", '{"spec":{"size":44}}')
@@ -218,7 +218,7 @@ async def test_the_server_runs_by_itself(tmp_path, kubectl_path):
     words = [sys.executable, "-m", "multinic_lab.apiserver", "--kubeconfig", str(config)]
     process = await trio.lowlevel.open_process(words, stdout=subprocess.PIPE)
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             assert (await process.stdout.receive_some()).startswith(b"http://127.0.0.1:")
             assert config.stat().st_mode & 0o777 == 0o600
             environment = {"KUBECONFIG": str(config), "HOME": str(tmp_path)}

@@ -21,7 +21,7 @@ def connection(server):
 
 
 async def in_thread(function, *args, **kwargs):
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         return await trio.to_thread.run_sync(lambda: function(*args, **kwargs))
 
 

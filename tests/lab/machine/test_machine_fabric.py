@@ -96,7 +96,7 @@ async def test_nodes_are_registered_with_their_primary_address(shared):
 
 
 def _get(url: str):
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=60) as answer:
         return json.load(answer)
 
 
@@ -105,7 +105,7 @@ async def test_nodes_reach_the_api(shared):
     kubeconfig = yaml.safe_load(await trio.Path(shared.told["kubeconfig"]).read_text())
     (cluster,) = kubeconfig["clusters"]
     assert cluster["cluster"]["server"] == f"http://172.20.0.1:{shared.spec['api_port']}"
-    code = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1] + '/version', timeout=10).read().decode())"
+    code = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1] + '/version', timeout=60).read().decode())"
     done = await shared.run("python3", "-c", code, cluster["cluster"]["server"], node="node-2")
     assert "gitVersion" in done["stdout"], done
 

@@ -95,7 +95,7 @@ class Cni:
         await self._until(name, lambda pod: pod is None)
 
     async def _until(self, name: str, satisfied: Any) -> Any:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while True:
                 try:
                     pod = await self.lab.kube.get(PODS, name, "default")

@@ -65,7 +65,7 @@ DEFINITION_CRD = {
         ],
     },
 }
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 STANDBY = "another operator leads"
 
 

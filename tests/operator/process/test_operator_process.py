@@ -13,7 +13,7 @@ import trio
 
 from multinic_core.model import ATTACHMENT_DEFINITIONS, CIDRS, EVENTS, IPPOOLS, NETWORKS
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 async def test_a_process_serves_a_network_and_ends_on_sigterm(lab: Any, populate: Any) -> None:
