@@ -1,5 +1,6 @@
 """``multinic new-plugin``: what it writes works as written, and what it refuses leaves nothing behind."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, reject, settings
+from hypothesis.strategies import from_regex, sampled_from
 
 from multinic_core import ConfigError, load_plugins
 from multinic_core.cli import multinic
-from multinic_core.cli.skeleton import KINDS, LONGEST_NAME, Skeleton, fill_in
+from multinic_core.cli.skeleton import KINDS, LONGEST_NAME, NAME, Skeleton, fill_in
 
 ROOT = Path(__file__).parents[2]
 LONGEST = "a" * (LONGEST_NAME - 1) + "9"
@@ -95,6 +98,25 @@ def test_the_next_commands_go_to_stderr(tmp_path):
     assert result.stdout == f"{parent}/multinic-plugin-quiet\n"
     assert f"  cd '{parent}/multinic-plugin-quiet'\n  pip install -e '.[dev]'\n  pytest\n" in result.stderr
     assert "main plugin 'quiet' is in multinic_plugin_quiet/__init__.py" in result.stderr
+
+
+@given(
+    name=from_regex(NAME, fullmatch=True).filter(lambda name: len(name) <= LONGEST_NAME), kind=sampled_from([*KINDS])
+)
+def test_every_name_that_is_accepted_makes_files_that_can_be_read(name, kind):
+    """No name makes a module or a table that does not parse, nor a line that is too long."""
+    try:
+        filled = fill_in(name, kind)
+    except ConfigError:
+        reject()  # those names have a table below
+    assert tomllib.loads(filled.files["pyproject.toml"])["project"]["entry-points"] == {
+        "multinic": {name: filled.package}
+    }
+    modules = [text for path, text in filled.files.items() if path.endswith(".py")]
+    assert len(modules) == 2
+    for text in modules:
+        ast.parse(text)
+        assert max(map(len, text.splitlines())) <= 120
 
 
 @pytest.mark.parametrize(
