@@ -100,6 +100,7 @@ def test_the_next_commands_go_to_stderr(tmp_path):
     assert "main plugin 'quiet' is in multinic_plugin_quiet/__init__.py" in result.stderr
 
 
+@settings(deadline=None)
 @given(
     name=from_regex(NAME, fullmatch=True).filter(lambda name: len(name) <= LONGEST_NAME), kind=sampled_from([*KINDS])
 )
