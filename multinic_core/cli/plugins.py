@@ -9,7 +9,7 @@ from multinic_core.registry import Registry, load_plugins
 
 
 def _rows(registry: Registry) -> list[dict[str, str]]:
-    registers = (registry.main_plugins, registry.strategies, registry.ipams)
+    registers = (registry.main_plugins, registry.strategies, registry.ipams, registry.actions)
     return [
         {
             "register": register.title,
@@ -25,7 +25,7 @@ def _rows(registry: Registry) -> list[dict[str, str]]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plugins(as_json: bool) -> None:
-    """List main plugins, attachment strategies and IPAMs; exit status 1 if a plugin was left out."""
+    """List main plugins, attachment strategies, IPAMs and actions; exit status 1 if a plugin was left out."""
     registry = load_plugins()
     rows = _rows(registry)
     if as_json:

@@ -9,10 +9,12 @@ part of the contract in :mod:`multinic_core.hookspecs` is broken::
 The fake of the Kubernetes port is in :mod:`multinic_core.testing.kube`.
 """
 
+from multinic_core.testing.actions import check_action
 from multinic_core.testing.conformance import check_ipam, check_main_plugin, check_strategy
 from multinic_core.testing.examples import example_network, example_nic, example_node, example_pool, example_request
 
 __all__ = [
+    "check_action",
     "check_ipam",
     "check_main_plugin",
     "check_strategy",

@@ -14,13 +14,14 @@ PROTOCOLS = {
     "multinic_register_main_plugins": hookspecs.MainPlugin,
     "multinic_register_strategies": hookspecs.AttachmentStrategy,
     "multinic_register_ipams": hookspecs.Ipam,
+    "multinic_register_actions": hookspecs.Action,
 }
 
 
 def test_python_blocks_run():
     """Every Python block of the page runs, in the page's order, in one module."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {}
     for block in blocks:
         exec(compile(block, "docs/plugins.md", "exec"), names)
