@@ -9,17 +9,26 @@ RUN := .venv/bin/python
 BENCHES := $(sort $(wildcard bench/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: demo test soak check bench help clean venv tools constraints
+.PHONY: demo test test-sriov soak check bench help clean venv tools emulator constraints
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready .tools/.ready ## Show the whole system on this machine: nodes, NICs, pods, traffic (SCENARIO=file for other sizes)
 	.venv/bin/multinic lab demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
-# Both halves at once, as the lab kernel has one processor; what runs here is shown when that one has ended.
-test: .venv/.ready .tools/.ready ## Run every test: kernel tests this kernel cannot run in the lab kernel, all others here
-	@log=$$(mktemp); status=0; $(RUN) -m pytest >$$log 2>&1 & here=$$!; trap 'kill $$here; rm -f '$$log INT TERM; \
+# All parts at once, as none keeps two processors busy. What runs here is shown last; what the emulated PC says, before
+# it, but if this machine cannot run that PC, that is the last word.
+test: .venv/.ready .tools/.ready ## Run every test: kernel tests this kernel cannot run in the lab kernel or the emulated PC, all others here
+	@logs=$$(mktemp -d); status=0; $(RUN) -m pytest >$$logs/here 2>&1 & here=$$!; \
+	{ $(MAKE) --no-print-directory .tools/.emulator; $(RUN) -m multinic_lab.emulator.sriov_tests; } >$$logs/sriov 2>&1 & sriov=$$!; \
+	trap 'kill $$here $$sriov; rm -rf '$$logs INT TERM; \
 	$(RUN) -m multinic_lab.kernel.kernel_tests || status=1; \
-	tail -n +1 -f --pid=$$here $$log; wait $$here || status=1; rm -f $$log; exit $$status
+	tail -n +1 -f --pid=$$sriov $$logs/sriov; wait $$sriov; sriov=$$?; \
+	tail -n +1 -f --pid=$$here $$logs/here; wait $$here || status=1; \
+	case $$sriov in 0) ;; 77) grep '^\*\*\* ' $$logs/sriov;; *) echo "SR-IOV tests failed with status $$sriov: see above"; status=1;; esac; \
+	rm -rf $$logs; exit $$status
+
+test-sriov: .venv/.ready .tools/.emulator ## Run the tests that need SR-IOV NICs, in an emulated PC
+	$(RUN) -m multinic_lab.emulator.sriov_tests
 
 soak: .venv/.ready ## Run the long form of the model and linearizability tests: 10,000 random histories of a node
 	MULTINIC_MODEL=soak $(RUN) -m pytest -q tests/daemon/test_daemon_model.py tests/daemon/test_daemon_linearizable.py
@@ -40,6 +49,8 @@ venv: .venv/.ready ## Install the virtual environment only
 
 tools: .tools/.ready ## Unpack the Debian tools only
 
+emulator: .tools/.emulator ## Unpack the emulated PC only
+
 constraints: ## Resolve all dependencies anew and rewrite constraints.txt
 	rm -rf .venv
 	$(PROVISION) constraints
@@ -49,7 +60,7 @@ clean: ## Remove what was installed and built here
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf 'make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf 'make %-12s %s\n' "$$name" "$$text"; done
 
 .venv/.ready: constraints.txt $(PROJECTS) lab/multinic_lab/provision/venv.py
 	$(PROVISION) venv
@@ -57,4 +68,8 @@ help: ## Show this list
 
 .tools/.ready: lab/multinic_lab/provision/debian.py lab/multinic_lab/provision/apart.py
 	$(PROVISION) tools
+	touch $@
+
+.tools/.emulator: lab/multinic_lab/provision/emulator.py lab/multinic_lab/provision/apart.py | .tools/.ready
+	$(PROVISION) emulator
 	touch $@

@@ -1,32 +1,38 @@
-"""Every test runs in exactly one kernel: here when this kernel can, else in the lab kernel. None is
+"""Every test runs in exactly one kernel: here when this kernel can, else in the lab kernel or the emulated PC. None is
 skipped."""
 
-import pytest
-from multinic_lab.kernel.placement import in_lab_kernel, native_kinds, runs_natively
+from collections import Counter
 
-ELSEWHERE = pytest.StashKey[int]()
+import pytest
+from multinic_lab.kernel.placement import EMULATED_PC, LAB_KERNEL, NATIVE, here, place
+
+ELSEWHERE = pytest.StashKey[Counter[str]]()
+RUN = {
+    NATIVE: "",
+    LAB_KERNEL: " (make test runs them first)",
+    EMULATED_PC: " (make test-sriov; make test runs them too)",
+}
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests that belong to this kernel; the rest is deselected and counted."""
-    here, elsewhere = [], []
+    kept, elsewhere, counts = [], [], Counter[str]()
     for item in items:
         kinds = [kind for marker in item.iter_markers("link_kind") for kind in marker.args]
         needs_root = item.get_closest_marker("needs_root") is not None
-        native = not (kinds or needs_root) or runs_natively(kinds, needs_root, native_kinds())
-        (elsewhere if native == in_lab_kernel() else here).append(item)
-    config.stash[ELSEWHERE] = len(elsewhere)
+        where = place(kinds, needs_root, item.get_closest_marker("sriov") is not None)
+        if where == here():
+            kept.append(item)
+        else:
+            elsewhere.append(item)
+            counts[where] += 1
+    config.stash[ELSEWHERE] = counts
     if elsewhere:
-        items[:] = here
+        items[:] = kept
         config.hook.pytest_deselected(items=elsewhere)
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str | list[str]:
-    """The line that says where the rest runs; none when there is no rest."""
-    elsewhere = config.stash.get(ELSEWHERE, 0)
-    if not elsewhere:
-        return []
-    if in_lab_kernel():
-        return f"{elsewhere} tests run in this machine's own kernel"
-    return f"{elsewhere} tests run in the lab kernel (make test runs them first)"
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """A line for each place that says how many of the rest run there."""
+    return [f"{count} tests run in {where}{RUN[where]}" for where, count in config.stash[ELSEWHERE].items()]

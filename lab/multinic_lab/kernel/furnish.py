@@ -28,9 +28,9 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
         raise OSError(number, f"mount {source} on {target}: {os.strerror(number)}")
 
 
-def furnish(folder: str, keep: Sequence[str]) -> None:
-    """Mount everything and load the modules; `folder` is the machine's own, `keep` are the host folders that
-    stay visible.
+def furnish(folder: str, keep: Sequence[str], modules: Sequence[str] = MODULES) -> None:
+    """Mount everything and load `modules`; `folder` is the machine's own and has its ``modprobe``, `keep` are the host
+    folders that stay visible.
 
     Raises:
         OSError: a mount failed that nothing works without.
@@ -50,7 +50,7 @@ def furnish(folder: str, keep: Sequence[str]) -> None:
     for path in ("/run/lock", "/run/netns"):
         Path(path).mkdir()
     Path("/proc/sys/kernel/modprobe").write_text(f"{folder}/modprobe")
-    subprocess.run([f"{folder}/modprobe", "-a", *MODULES], stdin=subprocess.DEVNULL, check=True)
+    subprocess.run([f"{folder}/modprobe", "-a", *modules], stdin=subprocess.DEVNULL, check=True)
 
 
 def _cover(keep: Sequence[str]) -> None:

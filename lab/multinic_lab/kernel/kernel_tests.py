@@ -8,6 +8,7 @@ runs is a failure.
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from .guest import run_in_guest
 from .placement import NATIVE_KINDS
@@ -23,24 +24,39 @@ NO_TESTS = 5
 def main(arguments: list[str]) -> int:
     """0 when every such test passed, or when there is none because this kernel runs them all."""
     os.environ[NATIVE_KINDS] = ",".join(sorted(native_link_kinds()))
-    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    listing = subprocess.run(
-        [*pytest, FOLDER, "--collect-only", "-q"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if listing.returncode == NO_TESTS:
+    pytest = pytest_command(arguments)
+    files, status = files_with_tests(pytest, FOLDER)
+    if status == NO_TESTS:
         sys.stdout.write("kernel tests: this machine's kernel runs them all\n")
         return 0
-    if listing.returncode:
-        sys.stdout.write(listing.stdout + listing.stderr)
-        return listing.returncode
+    if status:
+        return status
     sys.stdout.write("kernel tests in the lab kernel (this machine's kernel lacks a link kind or a right they need):\n")
     sys.stdout.flush()
-    # Only the files that hold such tests: importing the others would take the guest longer than running these.
-    files = dict.fromkeys(line.partition("::")[0] for line in listing.stdout.splitlines() if "::" in line)
     status = run_in_guest([*pytest, *files], memory_mb=MEMORY_MB, timeout_seconds=TIMEOUT_SECONDS)
     if status:
         sys.stdout.write(f"kernel tests in the lab kernel failed with status {status}\n")
     return status
+
+
+def pytest_command(arguments: Sequence[str]) -> list[str]:
+    """pytest as a guest runs it."""
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+
+
+def files_with_tests(pytest: Sequence[str], folder: str) -> tuple[list[str], int]:
+    """The files below `folder` that hold tests for the place that the environment names, and pytest's exit status.
+
+    A guest is given only these: importing the others would take it longer than running these. What pytest says is
+    shown when it fails.
+    """
+    listing = subprocess.run(
+        [*pytest, folder, "--collect-only", "-q"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if listing.returncode not in (0, NO_TESTS):
+        sys.stdout.write(listing.stdout + listing.stderr)
+    files = dict.fromkeys(line.partition("::")[0] for line in listing.stdout.splitlines() if "::" in line)
+    return list(files), listing.returncode
 
 
 if __name__ == "__main__":

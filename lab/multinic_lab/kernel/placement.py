@@ -1,9 +1,9 @@
-"""Which kernel runs which kernel test: one rule for the native run and for the run in the lab kernel, so that
-every test has exactly one place.
+"""Which kernel runs which test: one rule for all of them, so that every test has exactly one place.
 
 The rule reads the test's markers: ``link_kind("ipvlan", …)`` names kinds of link, ``needs_root`` the right to
-make network namespaces. The lab kernel's run is told by the environment what the native kernel could do,
-since it cannot ask it any more.
+make network namespaces, ``sriov`` NICs with VFs that a test may do with as it pleases. A machine's own such NICs carry
+somebody's traffic, so those tests run in the emulated PC everywhere. The other kernels' runs are told by the
+environment where they are, and what the native kernel could do, since they cannot ask it any more.
 """
 
 import os
@@ -13,11 +13,30 @@ from .probe import KINDS, native_link_kinds
 
 NATIVE_KINDS = "MULTINIC_NATIVE_KINDS"
 """Set in the lab kernel's test run: the native kernel's kinds, separated by commas."""
+IN_EMULATED_PC = "MULTINIC_IN_EMULATED_PC"
+"""Set in the emulated PC's test run."""
+NATIVE, LAB_KERNEL, EMULATED_PC = "this machine's own kernel", "the lab kernel", "the emulated PC"
 
 
-def in_lab_kernel() -> bool:
-    """True in the test run inside the lab kernel."""
-    return NATIVE_KINDS in os.environ
+def here() -> str:
+    """The place of this test run: one of the three."""
+    if IN_EMULATED_PC in os.environ:
+        return EMULATED_PC
+    return LAB_KERNEL if NATIVE_KINDS in os.environ else NATIVE
+
+
+def place(kinds: Iterable[str], needs_root: bool, sriov: bool) -> str:
+    """The one place where a test of these markers runs.
+
+    Raises:
+        ValueError: as `runs_natively`.
+    """
+    if sriov:
+        return EMULATED_PC
+    # Only tests that ask for something pay for the probe.
+    kinds = tuple(kinds)
+    native = not (kinds or needs_root) or here() == EMULATED_PC or runs_natively(kinds, needs_root, native_kinds())
+    return NATIVE if native else LAB_KERNEL
 
 
 def native_kinds() -> frozenset[str]:

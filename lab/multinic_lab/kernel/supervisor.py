@@ -72,7 +72,7 @@ class Supervisor:
     def run(self) -> int:
         """Boot, run, end; the exit status to pass on. Everything made is removed, whatever happens."""
         with contextlib.ExitStack() as undo:
-            folder = undo.enter_context(_private_folder())
+            folder = undo.enter_context(private_folder(_PREFIX))
             console = undo.enter_context((folder / "console.log").open("w+b"))
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.enter_context(ours)
@@ -129,7 +129,7 @@ class Supervisor:
             pass_fds=(wire.fileno(), console),
             start_new_session=True,
             # Safe here: this process has one thread, and the call only marks the child.
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
 
     def _serve(self, process: subprocess.Popen[bytes]) -> int:
@@ -201,16 +201,16 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder for this guest, removed at the end; folders of supervisors that were killed are removed first.
+def private_folder(prefix: str) -> Iterator[Path]:
+    """A folder for this guest, removed at the end; folders of that prefix whose owners were killed are removed first.
 
     A living supervisor holds a lock on its folder, so nothing that is in use is ever taken for a leftover.
     """
-    for leftover in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for leftover in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with contextlib.suppress(OSError), _locked(leftover):
             if time.time() - leftover.stat().st_mtime > _FRESH_SECONDS:
                 shutil.rmtree(leftover)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
     try:
         with _locked(folder):
             yield folder
@@ -256,5 +256,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For a child process before it becomes a guest: SIGTERM comes to it when this process ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

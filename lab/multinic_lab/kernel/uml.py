@@ -46,14 +46,7 @@ def command_line(machine: Machine, wire_descriptor: int, console_descriptor: int
     """
     kernel = tools.find("linux.uml")
     modules = _uml_modules(kernel)
-    (machine.folder / "lib").mkdir()
-    (machine.folder / "lib" / "modules").symlink_to(modules)
-    (machine.folder / "modprobe.d").mkdir()
-    (machine.folder / "modprobe.d" / "lab.conf").write_text(MODULE_OPTIONS)
-    # The kernel starts it with an environment of its own, so it brings the libraries' folder along.
-    libraries = tools.environment().get("LD_LIBRARY_PATH", "")
-    lines = [f"export LD_LIBRARY_PATH={shlex.quote(libraries)}"] if libraries else []
-    _write_script(machine.folder / "modprobe", [*lines, f'exec {_modprobe(machine)} "$@"'])
+    write_modprobe(machine.folder, modules)
     _write_script(machine.folder / "init", _init_lines(machine))
     return [
         str(kernel),
@@ -98,9 +91,25 @@ def _uml_modules(kernel: Path) -> Path:
     return modules
 
 
-def _modprobe(machine: Machine) -> str:
-    folder = str(machine.folder)
-    return shlex.join([str(tools.find("modprobe")), "-C", f"{folder}/modprobe.d", "-d", folder])
+def write_modprobe(folder: Path, modules: Path) -> None:
+    """Write ``modprobe`` into the folder of a machine that has these modules; the guest's kernel calls it too.
+
+    Args:
+        folder: as `Machine.folder`.
+        modules: holds a folder for each version of a kernel.
+
+    Raises:
+        ToolMissingError: kmod is not there.
+    """
+    (folder / "lib").mkdir()
+    (folder / "lib" / "modules").symlink_to(modules)
+    (folder / "modprobe.d").mkdir()
+    (folder / "modprobe.d" / "lab.conf").write_text(MODULE_OPTIONS)
+    # The kernel starts it with an environment of its own, so it brings the libraries' folder along.
+    libraries = tools.environment().get("LD_LIBRARY_PATH", "")
+    lines = [f"export LD_LIBRARY_PATH={shlex.quote(libraries)}"] if libraries else []
+    command = shlex.join([str(tools.find("modprobe")), "-C", f"{folder}/modprobe.d", "-d", str(folder)])
+    _write_script(folder / "modprobe", [*lines, f'exec {command} "$@"'])
 
 
 def _write_script(path: Path, lines: list[str]) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import apart, constraints, debian, tools, venv
+from . import apart, constraints, debian, emulator, tools, venv
 
 
 def _venv() -> str:
@@ -23,6 +23,11 @@ def _tools() -> str:
         tools.find(name)
     apart.say(apart.unpack(tools.checkout() / ".tools"))
     return "Debian tools unpacked"
+
+
+def _emulator() -> str:
+    emulator.unpack(tools.checkout() / ".tools", tools.find("depmod"), tools.environment())
+    return "emulated PC unpacked"
 
 
 def _constraints() -> str:
@@ -40,7 +45,13 @@ def _check() -> str:
     return "constraints.txt: only pins"
 
 
-COMMANDS: dict[str, Callable[[], str]] = {"venv": _venv, "tools": _tools, "constraints": _constraints, "check": _check}
+COMMANDS: dict[str, Callable[[], str]] = {
+    "venv": _venv,
+    "tools": _tools,
+    "emulator": _emulator,
+    "constraints": _constraints,
+    "check": _check,
+}
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ with keys that the machine trusts for those.
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .debian import ProvisionError, private_state, relative_links, require_apt, run, would_install
@@ -41,13 +41,11 @@ def unpack(tools: Path) -> list[str]:
     require_apt(PROGRAMS.values())
     left = dict(PROGRAMS)
     problems = []
-    own = re.search(r"^VERSION_CODENAME=\"?([\w.-]+)", OS_RELEASE.read_text(), re.MULTILINE)
-    codename = own[1] if own else ""
-    for release in dict.fromkeys((codename, LATER)):
-        if not left or not release:
+    for release in releases():
+        if not left:
             continue
         try:
-            done = _unpack_known(left, tools, release, later=release != codename, codename=codename)
+            done = _unpack_known(left, tools, release)
         except (ProvisionError, OSError) as error:
             problems.append(f"{release}: {error}")
             continue
@@ -102,39 +100,73 @@ def _sources(apt: Path) -> Iterator[tuple[str, str, str, str]]:
                 yield match["uri"], match["suite"], match["components"], key[1] if key else ""
 
 
-def _unpack_known(wanted: dict[str, str], tools: Path, release: str, *, later: bool, codename: str) -> list[str]:
-    """Unpack those programs that this release has; return them."""
-    state, fresh = tools / "apt", tools / f"{release}.new"
+def releases() -> tuple[str, ...]:
+    """The code names to try, in this order: the machine's own, then the later one."""
+    return tuple(dict.fromkeys(name for name in (_own_codename(), LATER) if name))
+
+
+def _own_codename() -> str:
+    own = re.search(r"^VERSION_CODENAME=\"?([\w.-]+)", OS_RELEASE.read_text(), re.MULTILINE)
+    return own[1] if own else ""
+
+
+def options_for(release: str, state: Path) -> list[str]:
+    """apt options under which this release is all there is and nothing of it is installed; its lists are fetched.
+
+    Args:
+        release: one of `releases`.
+        state: folder of apt's private state, made anew.
+
+    Raises:
+        ProvisionError: the machine's sources tell no place to get it from, or that place does not answer.
+    """
+    codename = _own_codename()
     options = private_state(state)
     # With nothing installed, apt names all that is needed, the C library too.
     (state / "status").touch()
     options += ["-o", f"Dir::State::status={state / 'status'}"]
-    if later:
+    if release != codename:
         sources = later_sources(APT, codename, release)
         if not sources:
             raise ProvisionError(f"found no source of {codename!r} in {str(APT)!r} to take its place")
         (state / "later.sources").write_text(sources)
         options += ["-o", f"Dir::Etc::sourcelist={state / 'later.sources'}", "-o", "Dir::Etc::sourceparts=-"]
     run(["apt-get", *options, "-qq", "update"], state)
+    return options
+
+
+def fill(fresh: Path, packages: Iterable[str], options: list[str], state: Path) -> None:
+    """Download exactly these packages and unpack them into the folder `fresh`, made anew."""
+    run(["apt-get", *options, "-qq", "download", *sorted(packages)], state / "debs")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for package in sorted((state / "debs").glob("*.deb")):
+        run(["dpkg", "-x", str(package), str(fresh)], state)
+    relative_links(fresh)
+
+
+def _unpack_known(wanted: dict[str, str], tools: Path, release: str) -> list[str]:
+    """Unpack those programs that this release has; return them."""
+    state, fresh = tools / "apt", tools / f"{release}.new"
+    options = options_for(release, state)
     names = run(["apt-cache", *options, "pkgnames"], state).split()
     found = {program: package for program, package in wanted.items() if package in names}
     if found:
-        packages = sorted(would_install(list(found.values()), options, state))
-        run(["apt-get", *options, "-qq", "download", *packages], state / "debs")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        for package in sorted((state / "debs").glob("*.deb")):
-            run(["dpkg", "-x", str(package), str(fresh)], state)
-        relative_links(fresh)
+        fill(fresh, would_install(list(found.values()), options, state), options, state)
         for program in found:
-            _write_script(fresh, program)
+            write_script(fresh, program)
         shutil.rmtree(tools / release, ignore_errors=True)
         fresh.rename(tools / release)
     shutil.rmtree(state)
     return list(found)
 
 
-def _write_script(root: Path, program: str) -> None:
+def write_script(root: Path, program: str) -> None:
+    """Write the script that starts `program` of the release unpacked at `root`.
+
+    Raises:
+        ProvisionError: the program or the loader is not there.
+    """
     loaders = sorted(root.glob("usr/lib/*-linux-*/ld-*.so.*")) or sorted(root.glob("lib/*-linux-*/ld-*.so.*"))
     programs = [path for folder in ("usr/bin", "usr/sbin") if (path := root / folder / program).exists()]
     if not loaders or not programs:

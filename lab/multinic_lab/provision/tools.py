@@ -14,6 +14,7 @@ from . import apart
 PACKAGES = {
     "linux.uml": "user-mode-linux",
     "modprobe": "kmod",
+    "depmod": "kmod",
     "ip": "iproute2",
     "tc": "iproute2",
     "bridge": "iproute2",

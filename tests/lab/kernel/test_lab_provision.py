@@ -166,7 +166,7 @@ def test_a_program_apart_is_started_with_its_own_libraries(tmp_path: Path, monke
         (root / path).parent.mkdir(parents=True)
         (root / path).write_text('#!/bin/sh\necho "$0" "$@"\n')
         (root / path).chmod(0o755)
-    apart._write_script(root, "program")
+    apart.write_script(root, "program")
     (tmp_path / "debian").mkdir()
     monkeypatch.setenv("MULTINIC_TOOLS", str(tmp_path / "debian"))
     script = tools.find("program")
