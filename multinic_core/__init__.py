@@ -30,12 +30,11 @@ from multinic_core.plan import (
     NodeView,
     Plan,
     PodReference,
-    Selection,
-    SelectionRequest,
     SetSysctl,
 )
 from multinic_core.pools import HeldIndexes, Pool
 from multinic_core.registry import Registry, load_plugins
+from multinic_core.selection import ClassId, NicUse, PodDevice, Selection, SelectionRequest
 
 __all__ = [
     "Act",
@@ -49,6 +48,7 @@ __all__ = [
     "ApiError",
     "AttachmentRequest",
     "AttachmentStrategy",
+    "ClassId",
     "ConfigError",
     "ConfigureVf",
     "CreateLink",
@@ -60,8 +60,10 @@ __all__ = [
     "MultinicError",
     "NetworkConfig",
     "Nic",
+    "NicUse",
     "NodeView",
     "Plan",
+    "PodDevice",
     "PodReference",
     "Pool",
     "PoolExhaustedError",

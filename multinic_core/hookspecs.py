@@ -23,10 +23,9 @@ from multinic_core.plan import (
     Nic,
     NodeView,
     Plan,
-    Selection,
-    SelectionRequest,
 )
 from multinic_core.pools import Pool
+from multinic_core.selection import Selection, SelectionRequest
 
 PROJECT = "multinic"
 """Name of the pluggy project and of the entry-point group."""

@@ -1,9 +1,9 @@
 """The frozen values that deciding works on: what a node has, what a pod asks for, and the plan that answers it.
 
-Deciding is pure: ``select`` turns a :class:`SelectionRequest` and the node's :class:`Nic` values into a
-:class:`Selection`, an IPAM turns an :class:`AllocationRequest` and :class:`multinic_core.pools.Pool` values into
-:class:`Allocation` values, and a main plugin turns an :class:`AttachmentRequest` and a :class:`NodeView` into a
-:class:`Plan`. Only the daemon's applier touches the kernel; dry run, CHECK and undo read the same plan.
+Deciding is pure: a strategy chooses among the node's :class:`Nic` values (:mod:`multinic_core.selection`), an IPAM
+turns an :class:`AllocationRequest` and :class:`multinic_core.pools.Pool` values into :class:`Allocation` values, and a
+main plugin turns an :class:`AttachmentRequest` and a :class:`NodeView` into a :class:`Plan`. Only the daemon's applier
+touches the kernel; dry run, CHECK and undo read the same plan.
 """
 
 from __future__ import annotations
@@ -97,32 +97,6 @@ class NodeView:
     """ifname to Nic, sorted by ifname."""
     devices_held: frozenset[str] = frozenset()
     """PCI addresses, or ifnames of devices without one, that attachments hold or the kubelet has given to pods."""
-
-
-@dataclass(frozen=True, slots=True)
-class SelectionRequest:
-    """What an attachment strategy is asked: which of the candidates does this pod get?"""
-
-    network: str
-    """Name of the MultiNicNetwork."""
-    pod: PodReference
-    nics: int | None = None
-    """How many NICs the pod asks for; None: as many as there are."""
-    masters: tuple[str, ...] = ()
-    """NICs asked for by ifname, in the pod's order; empty: any."""
-    device_class: str = ""
-    target: str = ""
-    """Bandwidth asked for, such as ``10Gbps``; the pod's word, else the network's, else ""."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """A strategy's answer."""
-
-    chosen: tuple[str, ...]
-    """ifnames in the order in which the pod's links are numbered; a subset of the candidates without repeats."""
-    reasons: Mapping[str, str]
-    """ifname of every candidate to one phrase that says why it was taken or left."""
 
 
 @dataclass(frozen=True, slots=True)

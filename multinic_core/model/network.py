@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from multinic_core.bandwidth import PATTERN as TARGET_PATTERN
 from multinic_core.errors import ConfigError
 from multinic_core.model import rules
 from multinic_core.model.base import (
@@ -59,8 +60,10 @@ class AttachPolicy(JsonModel):
 
     strategy: str = Field(min_length=1, json_schema_extra=rules.checked(pattern=NAME_PATTERN, maxLength=63))
     """Name of an attachment strategy: ``none``, ``devClass``, ``topology``, ``costOpt``, ``perfOpt`` or a plugin's."""
-    target: str | None = Field(default=None, pattern=r"^[0-9]+(\.[0-9]+)?\s*([GMK]bps|[GMK]bit/s)$")
-    """Bandwidth wanted, such as ``10Gbps``."""
+    target: str | None = Field(default=None, pattern=TARGET_PATTERN)
+    """Bandwidth wanted, such as ``10Gbps``; with ``besteffort`` behind it nothing is promised."""
+    args: dict[str, str] | None = Field(default=None, json_schema_extra=rules.checked(maxProperties=32))
+    """Arguments of the strategy; all values are strings."""
 
 
 class MultiNicNetworkSpec(JsonModel):

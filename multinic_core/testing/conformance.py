@@ -16,8 +16,9 @@ from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, MultinicError, PoolExhaustedError, SelectionError
 from multinic_core.hookspecs import AttachmentStrategy, Ipam, MainPlugin, NetworkConfig
 from multinic_core.outside import RunPlugin
-from multinic_core.plan import AddAddress, AllocationRequest, CreateLink, PodReference, SelectionRequest
+from multinic_core.plan import AddAddress, AllocationRequest, CreateLink, PodReference
 from multinic_core.pools import HeldIndexes
+from multinic_core.selection import SelectionRequest
 from multinic_core.testing.examples import (
     example_network,
     example_nic,

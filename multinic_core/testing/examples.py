@@ -23,6 +23,7 @@ def example_nic(number: int = 1, *, mtu: int = 1500) -> Nic:
         vendor="15b3",
         product="1019",
         pci_address=f"0000:{number:02x}:00.0",
+        speed=25_000,
     )
 
 

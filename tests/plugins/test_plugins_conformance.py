@@ -2,7 +2,7 @@
 
 import pytest
 
-from multinic_core import load_plugins
+from multinic_core import ClassId, PodReference, SelectionRequest, load_plugins
 from multinic_core.testing import check_ipam, check_main_plugin, check_strategy
 
 REGISTRY = load_plugins()
@@ -29,8 +29,12 @@ def test_every_main_plugin_is_covered():
 
 @pytest.mark.parametrize("name", sorted(REGISTRY.strategies.objects))
 def test_strategy_conforms(name):
-    """Each strategy passes the conformance function."""
-    check_strategy(REGISTRY.strategies[name])
+    """Each strategy passes the conformance function, devClass with a class that the example NICs are of."""
+    request = None
+    if name == "devClass":
+        pod = PodReference("default", "pod-1", "uid-1")
+        request = SelectionRequest("example", pod, device_class="fast", class_ids=(ClassId("15b3"),))
+    check_strategy(REGISTRY.strategies[name], request)
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY.ipams.objects))

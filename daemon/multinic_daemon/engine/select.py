@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from multinic_core.cni import NetConf
 from multinic_core.errors import ConfigError, InvocationError, MultinicError, PluginError, SelectionError
 from multinic_core.model import CIDR, MULTI_NIC_IPAM, MultiNicNetwork
-from multinic_core.plan import Nic, NodeView, PodReference, Selection, SelectionRequest
+from multinic_core.plan import Nic, NodeView, PodReference
 from multinic_core.registry import Registry
+from multinic_core.selection import Selection, SelectionRequest
 from multinic_daemon.engine.invocation import IFNAME_LIMIT
 from multinic_daemon.engine.limits import limited
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from multinic_core.model import CIDRS, IPPOOLS, NETWORKS, PODS
-from multinic_core.plan import Nic, NodeView, Selection, SelectionRequest
+from multinic_core.plan import Nic, NodeView
 from multinic_core.registry import Registry, load_plugins
+from multinic_core.selection import Selection, SelectionRequest
 from multinic_core.testing.kube import FakeKubernetes
 from multinic_daemon.calls.request import CniRequest
 from multinic_daemon.cluster import Cluster

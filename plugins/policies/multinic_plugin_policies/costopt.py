@@ -1,0 +1,83 @@
+"""costOpt: meet a bandwidth with as few and as slow NICs as will do, so that the fast ones stay free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from multinic_core import Nic, Selection, SelectionError, SelectionRequest
+from multinic_plugin_policies.filters import check_args, eligible, how_many, read_flag, read_target
+from multinic_plugin_policies.shares import Free, answer, known, refusal
+
+
+class CostOpt:
+    """The strategy ``costOpt``."""
+
+    name = "costOpt"
+
+    def select(self, request: SelectionRequest, candidates: Sequence[Nic]) -> Selection:
+        """Meet ``target`` with the fewest NICs, of these the slowest that suffice; ``nics`` is the most it may take.
+
+        Without a target the slowest ``nics``, or all.
+
+        Raises:
+            SelectionError: the target cannot be met, with the figures; unless ``strict`` is ``"false"``.
+        """
+        check_args(request, ("strict",))
+        strict = read_flag(request, "strict", default=True)
+        target = read_target(request)
+        filtered = eligible(request, candidates)
+        most = how_many(request, filtered)
+        nics, left = known(request, filtered)
+        slowest = sorted(nics, key=_cheap)
+        most = min(most, len(nics))
+        if target is None:
+            return answer(slowest[:most], slowest[most:], left, candidates, None)
+        room = {nic.ifname: nic.unused if target.best_effort else nic.to_promise for nic in nics}
+        roomiest = sorted(nics, key=lambda nic: (-room[nic.ifname], _cheap(nic)))
+        count, warning = _fewest([room[nic.ifname] for nic in roomiest], target.rate, most), ""
+        if not count:
+            count = most
+            if not target.best_effort:
+                warning = refusal(request, target.rate, nics, most, left)
+                if strict:
+                    raise SelectionError(warning)
+            chosen = roomiest[:count]
+        else:
+            chosen = _cheapest(slowest, room, target.rate, count)
+        names = {nic.ifname for nic in chosen}
+        return answer(
+            sorted(chosen, key=_cheap), [n for n in slowest if n.ifname not in names], left, candidates, target, warning
+        )
+
+
+def _cheap(nic: Free) -> tuple[int, int, float, str]:
+    """Slow NICs first; among equals fewest attachments, then least load, then name."""
+    return nic.speed, nic.attachments, nic.load, nic.ifname
+
+
+def _fewest(rooms: Sequence[float], rate: int, most: int) -> int:
+    """How many of the roomiest suffice; 0 when ``most`` do not."""
+    total = 0.0
+    for count, room in enumerate(rooms[:most], start=1):
+        total += room
+        if total >= rate:
+            return count
+    return 0
+
+
+def _cheapest(slowest: Sequence[Free], room: dict[str, float], rate: int, count: int) -> list[Free]:
+    """Of all sets of ``count`` NICs that suffice the first one, comparing from the slowest NIC up.
+
+    Take the slowest NIC with which the roomiest of those behind it can still make up the rest, and so on.
+    """
+    chosen: list[Free] = []
+    needed: float = rate
+    for position, nic in enumerate(slowest):
+        missing = count - len(chosen)
+        if not missing:
+            break
+        behind = sorted((room[other.ifname] for other in slowest[position + 1 :]), reverse=True)[: missing - 1]
+        if len(behind) == missing - 1 and room[nic.ifname] + sum(behind) >= needed:
+            chosen.append(nic)
+            needed -= room[nic.ifname]
+    return chosen
