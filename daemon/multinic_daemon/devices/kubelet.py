@@ -1,0 +1,97 @@
+"""One place to ask what pods were given: the service first, the file when the service does not answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from multinic_core.errors import DaemonUnavailableError
+from multinic_core.plan import PodReference
+from multinic_daemon.devices.checkpoint import CheckpointError, read_checkpoint
+from multinic_daemon.devices.given import PodDevices, ServiceError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SOCKET = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
+CHECKPOINT = Path("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint")
+ANSWER_SECONDS = 5.0
+"""For one answer of the service: the kubelet answers from memory, in milliseconds."""
+ASKING = 4
+"""Questions at a time; others wait for their turn."""
+
+
+class KubeletDevices:
+    """What the kubelet of this node gave to pods. Nothing is kept: each question is asked afresh.
+
+    Args:
+        socket: of the podresources service.
+        checkpoint: file of the device manager.
+        timeout_seconds: for one answer of the service.
+    """
+
+    def __init__(
+        self, *, socket: Path = SOCKET, checkpoint: Path = CHECKPOINT, timeout_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._socket = socket
+        self._checkpoint = checkpoint
+        self._timeout_seconds = timeout_seconds
+        self._turns = trio.CapacityLimiter(ASKING)
+
+    async def of_pod(self, pod: PodReference) -> PodDevices:
+        """What one pod was given; nothing when the kubelet does not know it.
+
+        Args:
+            pod: with namespace and name for the service, and with its UID for the file.
+
+        Raises:
+            DaemonUnavailableError: neither source answers, each named with what is wrong with it.
+        """
+
+        def ask() -> PodDevices:
+            from multinic_daemon.devices import podresources
+
+            return podresources.pod_devices(self._socket, pod, timeout_seconds=self._timeout_seconds)
+
+        return await self._answer(ask, partial(_of_uid, pod))
+
+    async def of_all_pods(self) -> tuple[PodDevices, ...]:
+        """What each pod of this node was given. Raises as :meth:`of_pod`."""
+
+        def ask() -> tuple[PodDevices, ...]:
+            from multinic_daemon.devices import podresources
+
+            return podresources.all_devices(self._socket, timeout_seconds=self._timeout_seconds)
+
+        return await self._answer(ask, lambda found: tuple(found.values()))
+
+    async def _answer(self, ask: Callable[[], T], take: Callable[[dict[str, PodDevices]], T]) -> T:
+        # the question ends by itself within its time, whether or not somebody still waits for it
+        return await trio.to_thread.run_sync(self._ask, ask, take, limiter=self._turns, abandon_on_cancel=True)
+
+    def _ask(self, ask: Callable[[], T], take: Callable[[dict[str, PodDevices]], T]) -> T:
+        failure = f"no socket {str(self._socket)!r}"
+        if self._socket.exists():  # else grpcio is not even imported
+            try:
+                return ask()
+            except ServiceError as error:
+                failure = str(error)
+        try:
+            found = take(read_checkpoint(self._checkpoint))
+        except CheckpointError as error:
+            raise DaemonUnavailableError(
+                f"devices of pods: the kubelet does not tell: {failure}; checkpoint {error}; expected either to answer"
+            ) from error
+        log.debug("devices read from the checkpoint", extra={"cause": failure})
+        return found
+
+
+def _of_uid(pod: PodReference, found: dict[str, PodDevices]) -> PodDevices:
+    if not pod.uid:
+        raise CheckpointError(f"names pods by UID, and the runtime gave none for {pod.namespace}/{pod.name}")
+    return found.get(pod.uid, PodDevices(pod))
