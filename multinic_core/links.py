@@ -20,6 +20,7 @@ from multinic_core.plan import (
     AttachmentRequest,
     CreateLink,
     LinkRequest,
+    Nic,
     NodeView,
     Plan,
     SetSysctl,
@@ -51,6 +52,7 @@ def plan_child_links(
     attributes: Mapping[str, int],
     source_routing: bool = False,
     arp: bool = True,
+    mac_of_parent: str = "",
 ) -> Plan:
     """One link of ``link_kind`` per requested link, on its parent, with its addresses; of several, with settings.
 
@@ -59,9 +61,11 @@ def plan_child_links(
         attributes: ``IFLA_INFO_DATA`` by the kernel's attribute name.
         source_routing: give each link a routing table and, for each of its addresses, a rule that leads there.
         arp: these links ask and answer ARP.
+        mac_of_parent: why these links have the MAC address of their parent and no other; "" when they have their own.
 
     Raises:
-        ConfigError: a parent that this node does not have, or an MTU that its parent does not carry; all at once.
+        ConfigError: a parent that this node does not have, an MTU that its parent does not carry, or a MAC address that
+            a link cannot have; all at once.
     """
     settings = (*LOOSE_FILTER.items(), *(OWN_ARP.items() if arp else ())) if len(request.links) > 1 else ()
     steps: list[Step] = []
@@ -78,8 +82,19 @@ def plan_child_links(
                 f"plugin.mtu: found {mtu}, expected {MIN_MTU} to {parent.mtu} bytes, the MTU of {parent.ifname!r}"
             )
             continue
+        if link.mac_address and (problem := _mac_problem(link, parent, mac_of_parent)):
+            problems.append(problem)
+            continue
         steps.append(
-            CreateLink(link.ifname, link_kind, parent.ifname, parent.ifindex, mtu or parent.mtu, dict(attributes))
+            CreateLink(
+                link.ifname,
+                link_kind,
+                parent.ifname,
+                parent.ifindex,
+                mtu or parent.mtu,
+                dict(attributes),
+                link.mac_address,
+            )
         )
         steps.extend(AddAddress(link.ifname, address) for address in link.addresses)
         steps.extend(_set_all(link.ifname, settings))
@@ -90,6 +105,15 @@ def plan_child_links(
     if problems:
         raise ConfigError(*problems)
     return Plan(tuple(steps))
+
+
+def _mac_problem(link: LinkRequest, parent: Nic, mac_of_parent: str) -> str:
+    subject = f"link {link.ifname!r}: found MAC address {link.mac_address!r} asked for"
+    if mac_of_parent:
+        return f"{subject}, expected none: {mac_of_parent}"
+    if link.mac_address == parent.mac_address:
+        return f"{subject}, which is that of NIC {parent.ifname!r} itself, expected another one"
+    return ""
 
 
 @lru_cache(maxsize=1024)

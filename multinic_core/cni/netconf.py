@@ -30,6 +30,13 @@ class CniArgs(JsonModel):
     device_class: str = Field(default="", alias="class")
     target: str = ""
     """Bandwidth wanted, such as ``10Gbps``."""
+    mac: list[str] = Field(default_factory=list)
+    """MAC addresses of the pod's links, in their order; a string is one."""
+
+    @field_validator("mac", mode="before")
+    @classmethod
+    def _accept_one(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
 
 
 class Args(JsonModel):

@@ -24,6 +24,7 @@ from multinic_daemon.engine.context import UNDO_SECONDS, Engine
 from multinic_daemon.engine.detach import detach
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.lanes import Held
+from multinic_daemon.engine.macs import share_out
 from multinic_daemon.engine.planning import main_plugin, make_plan, pod_routes
 from multinic_daemon.engine.select import choose, find_members, link_names
 from multinic_daemon.journal.journal import NewAttachment, Record
@@ -198,7 +199,8 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepa
     for each in allocations:
         given[each.parent].append(each.address)
     links = tuple(
-        LinkRequest(name, parent, tuple(given[parent])) for name, parent in zip(names, selection.chosen, strict=True)
+        LinkRequest(name, parent, tuple(given[parent]), mac_address=mac_address)
+        for name, parent, mac_address in zip(names, selection.chosen, share_out(call.macs, names), strict=True)
     )
     # A copy, because the netconf is kept for the next pod and a plugin might change what it gets.
     config = deepcopy(netconf.plugin)

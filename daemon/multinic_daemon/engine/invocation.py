@@ -22,6 +22,7 @@ from multinic_core.errors import (
 )
 from multinic_core.plan import IPInterface, PodReference
 from multinic_daemon.calls.request import CniRequest
+from multinic_daemon.engine.macs import AskedMacs, read_macs
 from multinic_daemon.journal.journal import AttachmentKey
 
 IFNAME_LIMIT = 15
@@ -32,7 +33,7 @@ FIRST_VERSION = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 """Command to the version of the specification that brought it."""
 KEPT_BYTES = 16 << 10
 """Longer network configurations are read anew each time."""
-UNSUPPORTED_RUNTIME = ("mac", "deviceID", "infinibandGUID", "bandwidth")
+UNSUPPORTED_RUNTIME = ("deviceID", "infinibandGUID", "bandwidth")
 """Keys of ``runtimeConfig`` that ask for what the engine cannot give yet."""
 STANDALONE = "standalone: found true, expected a network of this node's daemon; such a one the executable serves itself"
 
@@ -50,6 +51,8 @@ class Invocation:
     pod: PodReference
     static: tuple[IPInterface, ...]
     """Addresses that the pod asks for."""
+    macs: AskedMacs
+    """MAC addresses that it asks for."""
     digest: str
     """Of everything in the call that decides what the attachment is like."""
 
@@ -123,7 +126,7 @@ def read_invocation(request: CniRequest) -> Invocation:
         raise ConfigError(STANDALONE)
     pod, static = parse_cni_args(request.args)
     if request.command == "ADD":
-        _refuse_unsupported(netconf, request.args)
+        _refuse_unsupported(netconf)
     return Invocation(
         request.plugin,
         request.command,
@@ -133,6 +136,7 @@ def read_invocation(request: CniRequest) -> Invocation:
         netconf,
         pod,
         tuple(dict.fromkeys((*static, *_runtime_addresses(netconf.runtime_config)))),
+        read_macs(netconf, request.args),
         _digest(request),
     )
 
@@ -174,7 +178,7 @@ def read_pod(request: CniRequest) -> PodReference:
         return PodReference()
 
 
-def _refuse_unsupported(netconf: NetConf, args: str) -> None:
+def _refuse_unsupported(netconf: NetConf) -> None:
     if netconf.prev_result is not None:
         raise UnsupportedFieldError(
             "prevResult: found one; attaching after another plugin of a chain is not supported, expected to be first"
@@ -184,9 +188,6 @@ def _refuse_unsupported(netconf: NetConf, args: str) -> None:
     for key in UNSUPPORTED_RUNTIME:
         if netconf.runtime_config.get(key):
             raise UnsupportedFieldError(f"runtimeConfig.{key}: found {netconf.runtime_config[key]!r}, not supported")
-    for part in args.split(";"):
-        if part.startswith("MAC=") and part != "MAC=":
-            raise UnsupportedFieldError(f"CNI_ARGS: found {part!r}; a MAC address of the pod's choice is not supported")
 
 
 def _runtime_addresses(runtime_config: Mapping[str, Any]) -> tuple[IPInterface, ...]:

@@ -85,6 +85,12 @@ def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkReques
         return f"planned links {created!r}, expected {wanted!r}"
     if foreign := sorted({step.link_kind for step in created_links} - plugin.link_kinds):
         return f"planned links of kind {foreign!r}, expected {sorted(plugin.link_kinds)!r}"
+    asked = {link.ifname: link.mac_address for link in links if link.mac_address}
+    if asked and (other := [step for step in created_links if step.mac_address != asked.get(step.ifname, "")]):
+        return (
+            f"planned MAC address {other[0].mac_address!r} for {other[0].ifname!r}, expected"
+            f" {asked.get(other[0].ifname, '')!r}, or a refusal"
+        )
     given = [(step.ifname, step.address) for step in plan.addresses]
     by_others = {step.ifname for step in plan.plugins} if others else ()  # these give addresses themselves
     held = [(link.ifname, address) for link in links if link.ifname not in by_others for address in link.addresses]

@@ -193,6 +193,8 @@ def _subject(step: Step, plan: Plan) -> str:
             return f"address {step.address} of {on}"
         case AddRoute():
             return f"route {step.dst} via {step.gateway} of {on}"
+        case CreateLink(mac_address=mac_address) if mac_address:
+            return f"setting up {on} with MAC address {mac_address}"
     return f"setting up {on}"
 
 

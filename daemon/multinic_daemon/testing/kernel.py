@@ -60,7 +60,7 @@ class FakeKernel:
                 file = folder / link.ifname
                 if file.exists():
                     raise ConfigError(f"link {link.ifname!r} exists already in {netns!r}")  # noqa: TRY301
-                mac_address = f"02:00:{group & 0xFF:02x}:00:00:{number:02x}"
+                mac_address = link.mac_address or f"02:00:{group & 0xFF:02x}:00:00:{number:02x}"
                 own = _part(plan, link.ifname)
                 content = {"group": group, "mac_address": mac_address, "mtu": link.mtu, "plan": encode_plan(own)}
                 file.write_text(json.dumps(content))

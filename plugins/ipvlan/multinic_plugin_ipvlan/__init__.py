@@ -17,6 +17,8 @@ MODES = {"l2": 0, "l3": 1, "l3s": 2}
 FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 """``flag`` to kernel value. Source: linux/if_link.h, IPVLAN_F_*."""
 
+SHARED_MAC = "all ipvlan links of a NIC have its MAC address; a network of type macvlan gives each link its own"
+
 
 class IpvlanArgs(PluginArgs):
     """Arguments of ipvlan."""
@@ -53,7 +55,8 @@ class Ipvlan:
         """One ipvlan link per chosen NIC.
 
         Raises:
-            ConfigError: unknown ``mode`` or ``flag``, absent parent, or ``mtu`` above the parent's.
+            ConfigError: unknown ``mode`` or ``flag``, absent parent, ``mtu`` above the parent's, or a MAC address that
+                the pod asks for.
         """
         args = read_plugin_block(IpvlanArgs, request.config)
         attributes = {"IFLA_IPVLAN_MODE": MODES[args.mode], "IFLA_IPVLAN_FLAGS": FLAGS[args.flag]}
@@ -65,6 +68,7 @@ class Ipvlan:
             attributes=attributes,
             source_routing=args.source_routing,
             arp=args.mode == "l2",  # the other modes never ask for, nor tell, a MAC address
+            mac_of_parent=SHARED_MAC,
         )
 
 

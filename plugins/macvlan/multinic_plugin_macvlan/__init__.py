@@ -15,6 +15,8 @@ from multinic_core.model import HostInterface, MultiNicNetwork
 MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 """``mode`` to kernel value. Source: linux/if_link.h, MACVLAN_MODE_*."""
 
+PASSTHRU_MAC = "a link of mode passthru has the MAC address of its NIC; other modes give each link its own"
+
 
 class MacvlanArgs(PluginArgs):
     """Arguments of macvlan."""
@@ -49,7 +51,8 @@ class Macvlan:
         """One macvlan link per chosen NIC.
 
         Raises:
-            ConfigError: unknown ``mode``, absent parent, or ``mtu`` above the parent's.
+            ConfigError: unknown ``mode``, absent parent, ``mtu`` above the parent's, or a MAC address that the link
+                cannot have.
         """
         args = read_plugin_block(MacvlanArgs, request.config)
         return plan_child_links(
@@ -59,6 +62,7 @@ class Macvlan:
             mtu=args.mtu or None,
             attributes={"IFLA_MACVLAN_MODE": MODES[args.mode]},
             source_routing=args.source_routing,
+            mac_of_parent=PASSTHRU_MAC if args.mode == "passthru" else "",
         )
 
 
