@@ -7,6 +7,7 @@ journal alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal
 
 LinkState = Literal["auto", "enable", "disable"]
@@ -49,6 +50,8 @@ class Vf:
     rdma_devices: tuple[str, ...] = ()
     settings: VfSettings = VfSettings()
     """As they are now."""
+    up: bool = False
+    """Administratively up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +88,9 @@ class TakeDevice:
     mac_address_before: str = ""
     altnames_before: tuple[str, ...] = ()
     rdma_devices: tuple[str, ...] = ()
+    up_before: bool = False
+    """Administratively up."""
+    addresses_before: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    """On the node; moving takes them off, and they are given back."""
+    driver_before: str = ""
+    """Bound again when another one is when the device comes back; "" for whichever it is."""

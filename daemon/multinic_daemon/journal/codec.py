@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
@@ -11,10 +11,12 @@ from typing import Any
 
 from multinic_core.devices import ConfigureVf, TakeDevice, VfSettings
 from multinic_core.outside import Act, RunIpam, RunPlugin
-from multinic_core.plan import MAIN_TABLE, AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, Step
+from multinic_core.plan import MAIN_TABLE, AddAddress, AddRoute, AddRule, CreateLink, NextHop, Plan, SetSysctl, Step
 
 _REST: Mapping[str, type[RunIpam | RunPlugin | Act]] = {"ipam": RunIpam, "plugin": RunPlugin, "act": Act}
 _NAMES = {kind: name for name, kind in _REST.items()}
+OUTSIDE_STEPS = tuple(_REST)
+"""How the steps that others do are called."""
 
 _KNOWN = {"link", "address", "route", "rule", "sysctl", "device", "vf", *_REST}
 
@@ -48,11 +50,13 @@ def _encode_step(step: Step) -> str:
         case AddRoute():
             gateway = "null" if step.gateway is None else f'"{step.gateway}"'
             table = "" if step.table == MAIN_TABLE else f',"table":{step.table}'
-            return f'{{"step":"route","dst":"{step.dst}","ifname":{_quoted(step.ifname)},"gateway":{gateway}{table}}}'
+            others = f',"others":{_encode_hops(step.others)}' if step.others else ""
+            route = f'"dst":"{step.dst}","ifname":{_quoted(step.ifname)},"gateway":{gateway}{table}{others}'
+            return f'{{"step":"route",{route}}}'
         case AddRule():
             return f'{{"step":"rule","src":"{step.src}","table":{step.table},"priority":{step.priority}}}'
         case TakeDevice():
-            return json.dumps({"step": "device", **asdict(step)}, separators=(",", ":"))
+            return json.dumps({"step": "device", **asdict(step)}, separators=(",", ":"), default=str)
         case ConfigureVf():
             return json.dumps({"step": "vf", **asdict(step)}, separators=(",", ":"))
         case RunIpam() | RunPlugin() | Act():
@@ -63,6 +67,10 @@ def _encode_step(step: Step) -> str:
 def _encode_attributes(items: tuple[tuple[str, int], ...]) -> str:
     """Kept, as all links of a network have the same."""
     return json.dumps(dict(items), separators=(",", ":"))
+
+
+def _encode_hops(hops: Iterable[NextHop]) -> str:
+    return json.dumps([[hop.ifname, str(hop.gateway)] for hop in hops], separators=(",", ":"))
 
 
 def _decode_step(step: dict[str, Any]) -> Step:
@@ -82,14 +90,16 @@ def _decode_step(step: dict[str, Any]) -> Step:
         case "route":
             gateway = step["gateway"]
             hop = None if gateway is None else ip_address(gateway)
-            return AddRoute(ip_network(step["dst"]), step["ifname"], hop, step.get("table", MAIN_TABLE))
+            others = tuple(NextHop(ifname, ip_address(gateway)) for ifname, gateway in step.get("others", ()))
+            return AddRoute(ip_network(step["dst"]), step["ifname"], hop, step.get("table", MAIN_TABLE), others)
         case "rule":
             return AddRule(ip_network(step["src"]), step["table"], step["priority"])
         case "sysctl":
             return SetSysctl(step["key"], step["value"])
         case "device":
             lists = {name: tuple(step[name]) for name in ("altnames_before", "rdma_devices")}
-            return TakeDevice(**_fields(step) | lists)
+            held = {"addresses_before": tuple(map(ip_interface, step["addresses_before"]))}
+            return TakeDevice(**_fields(step) | lists | held)
         case "vf":
             settings = {name: VfSettings(**step[name]) for name in ("settings", "before")}
             return ConfigureVf(**_fields(step) | settings)

@@ -91,6 +91,18 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     return found
 
 
+def repeated(data: bytes, wanted: int) -> Iterator[bytes]:
+    """The payloads of one number that comes many times, as lists are written."""
+    offset, end = 0, len(data)
+    while end - offset >= 4:
+        length, number = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4 or length > end - offset:
+            return
+        if number & _TYPE_MASK == wanted:
+            yield data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+
+
 def u32(payload: bytes) -> int:
     return int(_U32.unpack_from(payload)[0])
 
