@@ -39,9 +39,18 @@ class NetworkConfig:
     """What a main plugin makes of a network, for the operator to write."""
 
     plugin: Mapping[str, Any]
-    """The ``plugin`` block of the NetworkAttachmentDefinition's config, without ``cniVersion`` and ``type``."""
+    """The ``plugin`` block of the NetworkAttachmentDefinition's config. ``cniVersion`` and ``type`` are the network's,
+    unless they are here: a ``type`` names the main plugin that serves the nodes instead."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Annotations of the NetworkAttachmentDefinition."""
+    dependents: tuple[Mapping[str, Any], ...] = ()
+    """Manifests of all further objects that the network wants in the cluster, of kinds that the plugin ``keeps``
+    (:mod:`multinic_core.clusterfacts`). Label and owner are added; what is no longer wanted is deleted."""
+    waits: tuple[str, ...] = ()
+    """What must come about in the cluster before pods can have the network, one sentence each. Until then no
+    NetworkAttachmentDefinition is made or changed, and no dependent deleted."""
+    notes: tuple[str, ...] = ()
+    """What a person should know and that stops nothing."""
 
 
 class MainPlugin(Protocol):
