@@ -168,6 +168,8 @@ class CreateLink:
     """``IFLA_INFO_DATA`` by the kernel's attribute name, such as ``IFLA_IPVLAN_MODE``."""
     mac_address: str = ""
     """"" lets the kernel choose."""
+    vlan: int = 0
+    """1 to 4094: on the VLAN link of this id on the parent, which is made when missing; 0: on the parent itself."""
 
 
 @dataclass(frozen=True, slots=True)

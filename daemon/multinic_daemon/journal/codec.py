@@ -41,7 +41,7 @@ def _encode_step(step: Step) -> str:
                 f'{{"step":"link","ifname":{_quoted(step.ifname)},"link_kind":{_quoted(step.link_kind)}'
                 f',"parent":{_quoted(step.parent)},"parent_ifindex":{step.parent_ifindex},"mtu":{step.mtu}'
                 f',"attributes":{_encode_attributes(tuple(step.attributes.items()))}'
-                f',"mac_address":{_quoted(step.mac_address)}}}'
+                f',"mac_address":{_quoted(step.mac_address)}{_encode_vlan(step.vlan)}}}'
             )
         case AddAddress():
             return f'{{"step":"address","ifname":{_quoted(step.ifname)},"address":"{step.address}"}}'
@@ -61,6 +61,10 @@ def _encode_step(step: Step) -> str:
             return json.dumps({"step": "vf", **asdict(step)}, separators=(",", ":"))
         case RunIpam() | RunPlugin() | Act():
             return json.dumps({"step": _NAMES[type(step)], **asdict(step)}, separators=(",", ":"))
+
+
+def _encode_vlan(vlan: int) -> str:
+    return f',"vlan":{vlan}' if vlan else ""
 
 
 @lru_cache(maxsize=64)
@@ -84,6 +88,7 @@ def _decode_step(step: dict[str, Any]) -> Step:
                 step["mtu"],
                 step["attributes"],
                 step["mac_address"],
+                step.get("vlan", 0),
             )
         case "address":
             return AddAddress(step["ifname"], ip_interface(step["address"]))
