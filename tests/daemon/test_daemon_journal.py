@@ -163,7 +163,7 @@ def damage(path: Path) -> None:
 
 def newer(path: Path) -> None:
     with sqlite3.connect(path) as database:
-        database.execute("PRAGMA user_version = 3")
+        database.execute("PRAGMA user_version = 4")
     database.close()
 
 
@@ -178,7 +178,7 @@ def foreign(path: Path) -> None:
     [
         (lambda path: path.write_bytes(b"no database at all, only text " * 99), "not a database"),
         (damage, "malformed|damaged"),
-        (newer, "found schema version 3, this daemon reads 2"),
+        (newer, "found schema version 4, this daemon reads 3"),
         (foreign, "application id"),
     ],
     ids=["text", "damaged", "newer", "foreign"],

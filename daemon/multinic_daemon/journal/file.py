@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_interface
 from pathlib import Path
@@ -22,13 +22,21 @@ from typing import Any
 from multinic_core.errors import MultinicError
 from multinic_core.plan import Allocation
 from multinic_daemon.journal.codec import decode_plan
+from multinic_daemon.journal.decisions import Decision, decode_decision
 from multinic_daemon.journal.records import COLUMNS, Record, from_row
 
 FILE_NAME = "journal.db"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDER_VERSION = 2
+"""Of the same tables without ``decision``; taken over in place, as pods run on."""
 APPLICATION_ID = 0x6D6E6963
 """``PRAGMA application_id`` of our file: ``mnic``."""
 
+DECISIONS = """
+CREATE TABLE decision (
+    attachment INTEGER PRIMARY KEY REFERENCES attachment (id) ON DELETE CASCADE, content TEXT NOT NULL
+) STRICT;
+"""
 SCHEMA = """
 CREATE TABLE attachment (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -126,6 +134,15 @@ class Snapshot:
     """Id of a record to its addresses, sorted by pool and index; records without are absent."""
     cursors: Mapping[str, int]
     """Pool name to the index given last, sorted by name."""
+    decisions: Mapping[int, Decision] = field(default_factory=dict)
+    """Id of a record to why it got its NICs; records for which nobody chose are absent."""
+
+
+def decision_rows(database: sqlite3.Connection) -> list[tuple[int, str]]:
+    """Attachment and content of each decision; of a file from before there were decisions none."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'decision'").fetchone():
+        return []
+    return database.execute("SELECT attachment, content FROM decision").fetchall()
 
 
 def read_snapshot(path: Path) -> Snapshot:
@@ -149,13 +166,14 @@ def read_snapshot(path: Path) -> Snapshot:
             ):
                 given = Allocation(pool, parent, int.from_bytes(index, "big"), ip_interface(address))
                 held.setdefault(number, []).append(given)
+            decisions = {number: decode_decision(text) for number, text in decision_rows(database)}
             cursors = database.execute("SELECT name, cursor FROM pool ORDER BY name")
             pools = {name: int.from_bytes(cursor, "big") for name, cursor in cursors}
         finally:
             database.close()
     except sqlite3.Error as error:
         raise JournalError(f"journal {str(path)!r}: {error}") from error
-    return Snapshot(records, {number: tuple(each) for number, each in held.items()}, pools)
+    return Snapshot(records, {number: tuple(each) for number, each in held.items()}, pools, decisions)
 
 
 def read_rows(path: Path) -> dict[str, Any]:
@@ -201,13 +219,13 @@ def _take_lock(path: Path) -> int:
 
 
 def _verify(database: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is not a journal of this schema."""
+    """Refuse what is not a journal of this schema, or of the one before."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         found = f"found application id {application:#x}, expected {APPLICATION_ID:#x}"
         raise RefusedJournalError(path, "foreign", found)
-    if version != SCHEMA_VERSION:
+    if version not in (SCHEMA_VERSION, OLDER_VERSION):
         word = "newer" if version > SCHEMA_VERSION else "older"
         raise RefusedJournalError(path, word, f"found schema version {version}, this daemon reads {SCHEMA_VERSION}")
 
@@ -222,6 +240,11 @@ def _unreadable_rows(database: sqlite3.Connection) -> list[str]:
             json.loads(record.result_json or "{}")
         except (ValueError, TypeError, KeyError) as error:
             faults.append(f"row {record.id} is not readable: {error}")
+    for number, text in decision_rows(database):
+        try:
+            decode_decision(text)
+        except (ValueError, TypeError, KeyError) as error:
+            faults.append(f"the decision of row {number} is not readable: {error}")
     (odd,) = database.execute("SELECT count(*) FROM address WHERE length(pool_index) != 16").fetchone()
     if odd:
         faults.append(f"{odd} addresses without a proper index")
@@ -244,7 +267,11 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = OFF")
     database.execute("PRAGMA foreign_keys = ON")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if not fresh and version == OLDER_VERSION:
+        database.executescript(f"BEGIN; {DECISIONS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     if fresh:
         database.executescript(
-            f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f"BEGIN; {SCHEMA} {DECISIONS} PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )

@@ -22,12 +22,14 @@ from typing import Any
 from multinic_core.plan import Allocation
 from multinic_core.pools import HeldIndexes
 from multinic_daemon import crashpoints
-from multinic_daemon.journal.codec import encode_plan
+from multinic_daemon.journal.codec import decode_plan, encode_plan
+from multinic_daemon.journal.decisions import decode_decision, encode_decision
 from multinic_daemon.journal.file import (
     FILE_NAME,
     SCHEMA_VERSION,
     JournalError,
     RefusedJournalError,
+    decision_rows,
     open_file,
     read_rows,
     set_aside,
@@ -42,6 +44,7 @@ from multinic_daemon.journal.records import (
     from_row,
     to_row,
 )
+from multinic_daemon.journal.uses import Uses, parents
 
 __all__ = [
     "AttachmentKey",
@@ -106,6 +109,11 @@ class Journal:
             self._interfaces.setdefault((container_id, ifname), set()).add(number)
         self._marks: set[str] = {name for (name,) in database.execute("SELECT name FROM mark")}
         self._any_taken_over = bool(self.taken_over())
+        self.uses = Uses()
+        """Of this node's NICs; to read only."""
+        promised = {number: decode_decision(text).promised for number, text in decision_rows(database)}
+        for number, plan in database.execute("SELECT id, plan FROM attachment"):
+            self.uses.set(number, parents(decode_plan(plan)), promised.get(number, {}))
         self._listeners: list[Callable[[Set[str]], None]] = []
 
     @classmethod
@@ -272,6 +280,7 @@ class Journal:
             self._interfaces[interface] = rows
         for allocation in allocations:
             self._held[allocation.pool].remove(allocation.index)
+        self.uses.remove(record.id)
         if record.taken_over:
             self._any_taken_over = bool(self.taken_over())
         self._announce(allocations)
@@ -391,6 +400,9 @@ class Journal:
             f"INSERT INTO attachment ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608  # constant
             to_row(record),
         )
+        if new.decision is not None:
+            decision = (record.id, encode_decision(new.decision))
+            self._db.execute("INSERT INTO decision (attachment, content) VALUES (?,?)", decision)
         self._write_addresses(record, new)
 
     def _write_addresses(self, record: Record, new: NewAttachment) -> None:
@@ -411,6 +423,7 @@ class Journal:
             self.held(allocation.pool).add(allocation.index)
         self._cursors.update(new.cursors)
         self._any_taken_over |= record.taken_over
+        self.uses.set(record.id, parents(new.plan), new.decision.promised if new.decision else {})
 
     def _next_group(self) -> tuple[int, int]:
         """The next row id whose group no living row carries."""

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from multinic_core.plan import AddRule, Allocation, Plan, PodReference
-from multinic_daemon.journal.codec import decode_plan
+from multinic_daemon.journal.codec import OUTSIDE_STEPS, decode_plan
+from multinic_daemon.journal.decisions import Decision
 
 State = Literal["pending", "ready", "deleting", "adopted", "unknown"]
 """``adopted``: held for a pod that this journal did not attach; ``unknown``: held by links of nobody knows whom. Both
 go by DEL, GC or proof."""
+
+_OUTSIDE = tuple(f'{{"step":"{name}",' for name in OUTSIDE_STEPS)
 
 NAMELESS = "?"
 """Begins the container id of a row whose real one is not known; no container id of a runtime begins so."""
@@ -79,6 +82,11 @@ class Record:
         return decode_plan(self.plan_json)
 
     @property
+    def outside(self) -> bool:
+        """Whether others do a part of it: executables, or actions of plugins."""
+        return any(word in self.plan_json for word in _OUTSIDE)
+
+    @property
     def rules(self) -> tuple[AddRule, ...]:
         """Those of the plan."""
         # few plans have rules, and reading one takes longer than looking for the word
@@ -97,6 +105,8 @@ class NewAttachment:
     allocations: tuple[Allocation, ...]
     cursors: Mapping[str, int]
     """Pool name to the index given last; pools whose address the pod named itself are absent."""
+    decision: Decision | None = None
+    """Why these NICs; None where nobody chose."""
 
 
 @dataclass(frozen=True, slots=True)
