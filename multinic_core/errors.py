@@ -141,6 +141,29 @@ class PluginError(MultinicError):
     reason = "PluginFailed"
 
 
+class ExecutableError(MultinicError):
+    """A CNI executable that does a part of an attachment is missing, failed or gave no answer that could be read.
+
+    Attributes:
+        cni_code: the code of its own error, where it gave one.
+    """
+
+    cni_code = 108
+    reason = "ExecutableFailed"
+
+    def __init__(self, message: str, *, code: int = 0, details: str = "") -> None:
+        super().__init__(message, details=details)
+        if code > 0:
+            self.cni_code = code
+
+
+class ActionError(MultinicError):
+    """An action of a plugin raised something else than it may, or did not end."""
+
+    cni_code = 109
+    reason = "ActionFailed"
+
+
 class KernelError(MultinicError):
     """The kernel refused a netlink request.
 
@@ -155,6 +178,13 @@ class KernelError(MultinicError):
         name = errno_names.errorcode.get(errno, str(errno))
         super().__init__(f"{message}: {name}", details=details)
         self.errno = errno
+
+
+class NicInUseError(MultinicError):
+    """Others use the NIC in a way that the kernel does not let go together with the one asked for."""
+
+    cni_code = 110
+    reason = "NicInUse"
 
 
 class ApiError(MultinicError):

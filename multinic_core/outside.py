@@ -20,6 +20,10 @@ class RunIpam:
     parent: str
     config: Mapping[str, Any]
     """Network configuration for it, with ``cniVersion``, ``name`` and ``ipam``."""
+    path: str = ""
+    """Where executables were looked for when it was found, as in ``CNI_PATH``; the daemon fills it in."""
+    result: Mapping[str, Any] | None = None
+    """What it answered to ADD; None: it has not been run, or did not come to an end. The daemon fills it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,9 @@ class RunPlugin:
     """ifname of the NIC on the node."""
     config: Mapping[str, Any]
     """Network configuration for it, with ``cniVersion``, ``name`` and ``type``."""
+    path: str = ""
+    """As of :class:`RunIpam`, and so is ``result``."""
+    result: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

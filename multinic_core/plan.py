@@ -135,6 +135,12 @@ class LinkRequest:
     """PCI address of the device that the kubelet gave the pod for this link, or ""."""
     mac_address: str = ""
     """That the pod asks for, or ""."""
+    gateways: tuple[IPAddress, ...] = ()
+    """That an IPAM executable names for the addresses."""
+    routes: tuple[tuple[IPNetwork, IPAddress | None], ...] = ()
+    """(destination, gateway) of what an executable that makes the link shall add; others get theirs from the daemon."""
+    ipam: Mapping[str, Any] = field(default_factory=lambda: NO_ATTRIBUTES)
+    """The ipam block, where an executable that makes the link runs the IPAM itself; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +187,28 @@ class AddAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class NextHop:
+    """One more way that a route goes."""
+
+    ifname: str
+    gateway: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
 class AddRoute:
-    """Add a route inside the pod through one of its links."""
+    """Add a route inside the pod through one of its links, or through several at once, which share the traffic."""
 
     dst: IPNetwork
     ifname: str
     gateway: IPAddress | None = None
     table: int = MAIN_TABLE
+    others: tuple[NextHop, ...] = ()
+    """``ip route add DST nexthop via GATEWAY dev IFNAME nexthop …``: the next hops after the first."""
+
+    @property
+    def ifnames(self) -> frozenset[str]:
+        """All links that it goes through."""
+        return frozenset((self.ifname, *(hop.ifname for hop in self.others)))
 
 
 @dataclass(frozen=True, slots=True)
