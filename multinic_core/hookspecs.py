@@ -87,7 +87,11 @@ class AttachmentStrategy(Protocol):
     """Chooses which NICs a pod gets."""
 
     name: str
-    """``spec.attachPolicy.strategy`` of the networks it serves."""
+    """``spec.attachPolicy.strategy`` of the networks it serves.
+
+    An attribute ``needs``, a frozenset, may name what costs a look elsewhere and is filled in for those that ask:
+    ``labels`` (with the annotations) of the pod, and the ``devices`` (with the CPUs) that the kubelet gave it.
+    """
 
     def select(self, request: SelectionRequest, candidates: Sequence[Nic]) -> Selection:
         """Choose among the candidates, filtering before cutting to the number asked for.

@@ -13,6 +13,10 @@ from typing import Any, Literal
 
 from multinic_core.plan import PodReference
 
+LABELS = "labels"
+DEVICES = "devices"
+"""Words of a strategy's ``needs``: what costs a look elsewhere and is filled in for those that ask for it."""
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Figure = int | float | str | None
 
@@ -87,13 +91,12 @@ class SelectionRequest:
     indexes: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     """ifname to the interface index of its network, which is the same on every node; absent where unknown."""
     devices: tuple[PodDevice, ...] = ()
-    """Of the pod, by PCI address."""
+    """Of the pod, by PCI address; for strategies that need ``devices``, as ``cpu_numa_nodes``."""
     cpu_numa_nodes: tuple[int, ...] = ()
     """NUMA nodes of the CPUs that are the pod's alone, ascending."""
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    """Of the pod."""
+    """Of the pod; for strategies that need ``labels``, as ``annotations``."""
     annotations: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    """Of the pod."""
 
     def use_of(self, ifname: str) -> NicUse:
         """The use of one NIC."""

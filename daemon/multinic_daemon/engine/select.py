@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from multinic_core.cni import NetConf
 from multinic_core.errors import ConfigError, InvocationError, MultinicError, PluginError, SelectionError
+from multinic_core.hookspecs import AttachmentStrategy
 from multinic_core.model import CIDR, MULTI_NIC_IPAM, MultiNicNetwork
 from multinic_core.plan import Nic, NodeView, PodReference
 from multinic_core.registry import Registry
 from multinic_core.selection import Selection, SelectionRequest
+from multinic_daemon.engine.inputs import NOTHING_KNOWN, Known
 from multinic_daemon.engine.invocation import IFNAME_LIMIT
 from multinic_daemon.engine.limits import limited
+from multinic_daemon.journal.decisions import Decision
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +67,11 @@ def find_members(netconf: NetConf, view: NodeView, pool_parents: Collection[str]
     return Members(tuple(chosen), left)
 
 
-def choose(
-    registry: Registry, netconf: NetConf, network: MultiNicNetwork, pod: PodReference, members: Members, node: str
-) -> Selection:
-    """Ask the network's strategy.
+def strategy_of(registry: Registry, network: MultiNicNetwork) -> AttachmentStrategy:
+    """The network's strategy.
 
     Raises:
-        ConfigError: the strategy is not installed.
-        SelectionError: it cannot be satisfied here.
-        PluginError: it raised, or answered against its contract.
+        ConfigError: it is not installed.
     """
     policy = network.spec.attach_policy
     name = policy.strategy if policy else DEFAULT_STRATEGY
@@ -81,6 +80,30 @@ def choose(
             f"network {network.name!r}: spec.attachPolicy.strategy: found {name!r}, expected one that is installed:"
             f" {sorted(registry.strategies.objects)!r}"
         )
+    return registry.strategies[name]
+
+
+def choose(
+    registry: Registry,
+    netconf: NetConf,
+    network: MultiNicNetwork,
+    pod: PodReference,
+    members: Members,
+    node: str,
+    known: Known = NOTHING_KNOWN,
+) -> Selection:
+    """Ask the network's strategy.
+
+    Args:
+        known: what there is to know beside the NICs.
+
+    Raises:
+        ConfigError: the strategy is not installed.
+        SelectionError: it cannot be satisfied here.
+        PluginError: it raised, or answered against its contract.
+    """
+    strategy = strategy_of(registry, network)
+    policy = network.spec.attach_policy
     asked = netconf.args.cni
     candidates = members.nics
     if asked.masters and netconf.masters:
@@ -95,9 +118,17 @@ def choose(
         masters=tuple(asked.masters or netconf.masters or ()),
         device_class=asked.device_class,
         target=asked.target or (policy.target if policy else None) or "",
+        class_ids=known.class_ids,
+        args=(policy.args if policy else None) or {},
+        use=known.use,
+        indexes=known.indexes,
+        devices=known.facts.devices,
+        cpu_numa_nodes=known.facts.cpu_numa_nodes,
+        labels=known.facts.labels,
+        annotations=known.facts.annotations,
     )
-    subject = f"strategy {name!r} of {registry.strategies.owners.get(name, 'an unknown distribution')}"
-    strategy = registry.strategies[name]
+    owner = registry.strategies.owners.get(strategy.name, "an unknown distribution")
+    subject = f"strategy {strategy.name!r} of {owner}"
     try:
         selection = limited(subject, lambda: strategy.select(request, candidates))
         problem = _contract_problem(selection, candidates)
@@ -120,7 +151,25 @@ def _contract_problem(selection: Selection, candidates: Sequence[Nic]) -> str:
         return f"chose {foreign!r}, expected some of {offered!r}"
     if len(set(chosen)) < len(chosen):
         return f"chose {chosen!r}, expected no NIC twice"
+    if strange := sorted(set(selection.promised) - set(chosen)):
+        return f"promised bandwidth on {strange!r}, expected promises on NICs that it chose"
     return ""
+
+
+def decision(selection: Selection, netconf: NetConf, network: MultiNicNetwork, members: Members) -> Decision:
+    """What the journal keeps of a choice: its inputs in brief, and a reason for every NIC of the node."""
+    policy, asked = network.spec.attach_policy, netconf.args.cni
+    target = asked.target or (policy.target if policy else None)
+    inputs = {"nics": asked.nics, "masters": asked.masters, "class": asked.device_class, "target": target}
+    return Decision(
+        policy.strategy if policy else DEFAULT_STRATEGY,
+        {name: value for name, value in inputs.items() if value},
+        selection.chosen,
+        {**selection.reasons, **members.left},
+        selection.promised,
+        selection.figures,
+        selection.warning,
+    )
 
 
 def link_names(ifname: str, count: int) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from multinic_core import Nic, Selection, SelectionError, SelectionRequest
-from multinic_core.selection import Figure
+from multinic_core.selection import LABELS, Figure
 from multinic_plugin_policies.filters import check_args, check_masters, in_class, refuse_target
 
 JOB_LABELS = (
@@ -23,6 +23,7 @@ class Rail:
     """The strategy ``rail``."""
 
     name = "rail"
+    needs = frozenset({LABELS})
 
     def select(self, request: SelectionRequest, candidates: Sequence[Nic]) -> Selection:
         """Take ``nics`` neighbouring interface indexes, the first by the job's name; without ``nics`` all, in order.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from multinic_core import Nic, PodDevice, Selection, SelectionRequest
-from multinic_core.selection import Figure
+from multinic_core.selection import DEVICES, Figure
 from multinic_plugin_policies.distance import WORDS, Distance, Nearness, distances, place
 from multinic_plugin_policies.filters import check_args, eligible, how_many, refuse_target, tie_break
 
@@ -27,6 +27,7 @@ class Topology:
     """The strategy ``topology``."""
 
     name = "topology"
+    needs = frozenset({DEVICES})
 
     def select(self, request: SelectionRequest, candidates: Sequence[Nic]) -> Selection:
         """Keep the NICs nearest to the pod's GPUs, each GPU having its part of them; else nearest to its CPUs.
