@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 from pydantic import ConfigDict
 
 from multinic_core.hookspecs import MainPlugin, NetworkConfig
-from multinic_core.model import HostInterface, KubeObject, MultiNicNetwork, Resource
+from multinic_core.model import GENERATED_LABEL, HostInterface, KubeObject, MultiNicNetwork, Resource
 
 M = TypeVar("M", bound=KubeObject)
 
@@ -41,6 +41,16 @@ class KeptKind:
     former_names: tuple[str, ...] = ()
     """Names that the original gave its objects, with ``{network}`` for the network's. One of them with our label and
     without an owner belongs to that network."""
+
+
+def belongs(kept: KeptKind, found: KubeObject, network: str) -> bool:
+    """Whether an object of a kept kind was made for this network, by us or by the original."""
+    if (found.metadata.labels or {}).get(GENERATED_LABEL) != "true":
+        return False
+    owners = [(owner.kind, owner.name) for owner in found.metadata.owner_references or [] if owner.controller]
+    if not owners:
+        return found.name in [name.format(network=network) for name in kept.former_names]
+    return owners == [("MultiNicNetwork", network)]
 
 
 @dataclass(frozen=True, slots=True)
