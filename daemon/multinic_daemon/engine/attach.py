@@ -27,6 +27,7 @@ from multinic_daemon.engine.lanes import Held
 from multinic_daemon.engine.macs import share_out
 from multinic_daemon.engine.planning import main_plugin, make_plan, pod_routes
 from multinic_daemon.engine.select import choose, find_members, link_names
+from multinic_daemon.engine.sharing import require_shareable
 from multinic_daemon.journal.journal import NewAttachment, Record
 from multinic_daemon.pools.joined import join_pools
 
@@ -206,6 +207,7 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepa
     config = deepcopy(netconf.plugin)
     request = AttachmentRequest(call.container_id, call.ifname, call.netns, netconf.name, call.pod, config, links)
     plan = make_plan(engine.registry, plugin, request, view, pod_routes(netconf.ipam, links))
+    require_shareable(plan.links, engine.journal.sharing)
     moved = allocating.cursors(allocations, call.static)
     return Prepared(NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved), links)
 

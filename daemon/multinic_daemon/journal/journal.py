@@ -44,6 +44,7 @@ from multinic_daemon.journal.records import (
     from_row,
     to_row,
 )
+from multinic_daemon.journal.sharing import Sharing
 from multinic_daemon.journal.uses import Uses, parents
 
 __all__ = [
@@ -111,9 +112,13 @@ class Journal:
         self._any_taken_over = bool(self.taken_over())
         self.uses = Uses()
         """Of this node's NICs; to read only."""
+        self.sharing = Sharing()
+        """Of NICs and of VLAN links on them, as far as rows have links there; to read only."""
         promised = {number: decode_decision(text).promised for number, text in decision_rows(database)}
-        for number, plan in database.execute("SELECT id, plan FROM attachment"):
-            self.uses.set(number, parents(decode_plan(plan)), promised.get(number, {}))
+        for number, network, text in database.execute("SELECT id, network, plan FROM attachment"):
+            plan = decode_plan(text)
+            self.uses.set(number, parents(plan), promised.get(number, {}))
+            self.sharing.set(number, network, plan.links)
         self._listeners: list[Callable[[Set[str]], None]] = []
 
     @classmethod
@@ -269,6 +274,10 @@ class Journal:
         """From now on the attachment can only go."""
         self._update(record, "deleting", record.result_json)
 
+    def leave_parents(self, record: Record) -> None:
+        """The links of a row are gone: from now on it is on no parent, while its addresses stay held."""
+        self.sharing.remove(record.id)
+
     def forget(self, record: Record) -> None:
         """Remove the row and free its addresses: call it only when the links are gone."""
         allocations = self.allocations(record)
@@ -281,6 +290,7 @@ class Journal:
         for allocation in allocations:
             self._held[allocation.pool].remove(allocation.index)
         self.uses.remove(record.id)
+        self.sharing.remove(record.id)
         if record.taken_over:
             self._any_taken_over = bool(self.taken_over())
         self._announce(allocations)
@@ -424,6 +434,7 @@ class Journal:
         self._cursors.update(new.cursors)
         self._any_taken_over |= record.taken_over
         self.uses.set(record.id, parents(new.plan), new.decision.promised if new.decision else {})
+        self.sharing.set(record.id, new.key.network, new.plan.links)
 
     def _next_group(self) -> tuple[int, int]:
         """The next row id whose group no living row carries."""

@@ -8,9 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from multinic_core.plan import AddRoute, AddRule, IPAddress, IPInterface, Plan
+from multinic_core.plan import AddRoute, AddRule, CreateLink, IPAddress, IPInterface, Plan
+
+
+class Parent(NamedTuple):
+    """What a pod link lies on."""
+
+    ifindex: int
+    """Of the NIC on the node."""
+    vlan: int = 0
+    """Id of the VLAN link on the NIC; 0: the NIC itself."""
+
+
+def parent_of(link: CreateLink) -> Parent:
+    return Parent(link.parent_ifindex, link.vlan)
 
 
 class MadeLink(Protocol):
