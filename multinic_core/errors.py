@@ -187,13 +187,6 @@ class NicInUseError(MultinicError):
     reason = "NicInUse"
 
 
-class NicInUseError(MultinicError):
-    """Others use the NIC in a way that the kernel does not let go together with the one asked for."""
-
-    cni_code = 110
-    reason = "NicInUse"
-
-
 class ApiError(MultinicError):
     """The Kubernetes API answered with a failure.
 
