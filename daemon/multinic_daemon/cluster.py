@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import trio
 
 from multinic_core.errors import ApiError, ConfigError, DaemonUnavailableError
-from multinic_core.model import CIDR, CIDRS, IPPOOLS, NETWORKS, IPPool, MultiNicNetwork
+from multinic_core.model import CIDR, CIDRS, DEVICE_CLASSES, IPPOOLS, NETWORKS, DeviceClass, IPPool, MultiNicNetwork
 from multinic_core.ports import Key, Kubernetes, Store
 from multinic_daemon.pools.nodepools import NodePools
 
@@ -59,6 +59,10 @@ class ClusterView(Protocol):
         """The blocks that the operator computed for a network, or None when it has not."""
         ...
 
+    def device_class(self, name: str) -> DeviceClass | None:
+        """The DeviceClass of this name, or None."""
+        ...
+
     async def pools_changed(self) -> None:
         """Wait until a pool of this node changes."""
         ...
@@ -73,10 +77,12 @@ class Cluster:
         self._networks = kubernetes.store(NETWORKS)
         self._pools = pools
         self._cidrs = kubernetes.store(CIDRS)
+        self._classes = kubernetes.store(DEVICE_CLASSES)
         self._stores: dict[str, Store[Any] | NodePools] = {
             NETWORKS.plural: self._networks,
             IPPOOLS.plural: self._pools,
             CIDRS.plural: self._cidrs,
+            DEVICE_CLASSES.plural: self._classes,
         }
         self._changed = trio.Event()
         self._pools.subscribe(self._announce)
@@ -128,6 +134,9 @@ class Cluster:
 
     def cidr(self, network: str) -> CIDR | None:
         return self._cidrs.get(network)
+
+    def device_class(self, name: str) -> DeviceClass | None:
+        return self._classes.get(name)
 
     async def pools_changed(self) -> None:
         await self._changed.wait()

@@ -23,7 +23,9 @@ from multinic_daemon.hostroutes.service import serve_routes
 from multinic_daemon.journal.journal import Journal
 from multinic_daemon.memory.heap import use_one_heap
 from multinic_daemon.memory.hugepages import use_large_pages
+from multinic_daemon.podfacts import NodeFactSource
 from multinic_daemon.podlinks import apply
+from multinic_daemon.pods import NodePods
 from multinic_daemon.pools.mirrorkeeper import MirrorKeeper
 from multinic_daemon.pools.nodepools import NodePools
 from multinic_daemon.recovery.adoption import Adoption, closed_reason
@@ -31,6 +33,7 @@ from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.recovery.sweep import serve_sweep
 from multinic_daemon.recovery.tombstones import FOLDER, replay
 from multinic_daemon.report.lease import serve_lease
+from multinic_daemon.report.podevents import PodEvents
 from multinic_daemon.report.report import Reporter, serve_errors
 
 log = logging.getLogger(__name__)
@@ -84,6 +87,8 @@ async def run_daemon(settings: Settings) -> None:
         gate, tombstones = Gate(closed_reason(journal, refused)), settings.socket.parent / FOLDER
         problem = reporter.route_problem
         engine = Engine(registry, journal, apply, cluster, discovery.view, problem, gate, tombstones)
+        events = PodEvents(kubernetes, settings.node)
+        engine.tell, engine.facts = events.tell, NodeFactSource(NodePods(kubernetes, settings.node))
         adoption = Adoption(engine, kubernetes, settings.node, pools)
         mirror = MirrorKeeper(kubernetes, settings.node, pools, journal, gate, adoption.take_pool)
         await recover(engine)
@@ -95,6 +100,7 @@ async def run_daemon(settings: Settings) -> None:
             await nursery.start(adoption.serve, tombstones)
             await nursery.start(mirror.serve)
             await nursery.start(serve_sweep, engine)
+            await nursery.start(events.serve)
             honour = partial(_honour_tombstones, engine, tombstones)
             serve = partial(serve_socket, settings.socket, handler(engine), busy=engine.busy)
             await nursery.start(partial(serve, before_accept=honour))

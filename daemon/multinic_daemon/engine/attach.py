@@ -13,23 +13,32 @@ from typing import TypeVar
 import trio
 
 from multinic_core.cni import Result
-from multinic_core.errors import AttachmentExistsError, ContainerGoneError, DaemonUnavailableError, MultinicError
+from multinic_core.errors import (
+    AttachmentExistsError,
+    ContainerGoneError,
+    DaemonUnavailableError,
+    MultinicError,
+    SelectionError,
+)
 from multinic_core.model import MULTI_NIC_IPAM, MultiNicNetwork
-from multinic_core.plan import AttachmentRequest, CreateLink, IPInterface, LinkRequest, Plan
+from multinic_core.plan import AttachmentRequest, CreateLink, IPInterface, LinkRequest, Plan, PodReference
 from multinic_core.pools import Pool
 from multinic_daemon import crashpoints
 from multinic_daemon.engine import allocate as allocating
 from multinic_daemon.engine.answer import decode_result, encode_result, link_result
 from multinic_daemon.engine.context import UNDO_SECONDS, Engine
 from multinic_daemon.engine.detach import detach
+from multinic_daemon.engine.inputs import NO_FACTS, Known, PodFacts, class_ids, nic_indexes, nic_uses
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.lanes import Held
 from multinic_daemon.engine.macs import share_out
-from multinic_daemon.engine.planning import main_plugin, make_plan, pod_routes
-from multinic_daemon.engine.select import choose, find_members, link_names
+from multinic_daemon.engine.planning import main_plugin, make_plan
+from multinic_daemon.engine.podroutes import pod_routes
+from multinic_daemon.engine.select import choose, decision, find_members, link_names, strategy_of
 from multinic_daemon.engine.sharing import require_shareable
 from multinic_daemon.journal.journal import NewAttachment, Record
 from multinic_daemon.pools.joined import join_pools
+from multinic_daemon.report.podevents import PodEvent
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +69,18 @@ async def attach(engine: Engine, call: Invocation) -> Result:
         if (recorded := await settle_recorded(engine, call)) is not None:
             return recorded
         network = await engine.cluster.network(call.netconf.name)
-        prepared = await _when_pools_are_there(engine, partial(prepare, engine, call, network))
-        with await engine.making.worker(call.netconf.name) as worker:
-            if worker.waited:  # what was free may be held now, and what was there gone
-                prepared = prepare(engine, call, await engine.cluster.network(call.netconf.name))
-            result = await _make(engine, call, prepared, worker)
+        facts = await pod_facts(engine, call.pod, network)
+        try:
+            prepared = await _when_pools_are_there(engine, partial(prepare, engine, call, network, facts))
+            with await engine.making.worker(call.netconf.name) as worker:
+                if worker.waited:  # what was free may be held now, and what was there gone
+                    prepared = prepare(engine, call, await engine.cluster.network(call.netconf.name), facts)
+                result = await _make(engine, call, prepared, worker)
+        except SelectionError as error:
+            engine.tell(PodEvent(call.pod, "PolicyNotMet", str(error)))
+            raise
+    if (decided := prepared.new.decision) is not None and decided.warning:
+        engine.tell(PodEvent(call.pod, "PolicyNotMet", decided.warning))
     # Said in the next turn of the loop, when the runtime has its answer: writing a line takes a tenth of a call.
     trio.lowlevel.current_trio_token().run_sync_soon(_say_attached, call, prepared.links)
     return result
@@ -181,8 +197,21 @@ def recorded_plan(record: Record) -> Plan:
     )
 
 
-def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepared:
+async def pod_facts(engine: Engine, pod: PodReference, network: MultiNicNetwork) -> PodFacts:
+    """What the network's strategy needs to be told of the pod; of nearly all strategies nothing.
+
+    Raises:
+        DaemonUnavailableError: who should know it does not tell.
+    """
+    needs: frozenset[str] = getattr(strategy_of(engine.registry, network), "needs", frozenset())
+    return await engine.facts.facts(pod, needs) if needs and engine.facts is not None else NO_FACTS
+
+
+def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork, facts: PodFacts = NO_FACTS) -> Prepared:
     """Decide everything about an attachment. Does no I/O and changes nothing.
+
+    Args:
+        facts: what ``pod_facts`` gave.
 
     Raises:
         MultinicError: why it cannot be.
@@ -191,8 +220,16 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepa
     plugin = main_plugin(engine.registry, netconf.plugin)
     pools = node_pools(engine, netconf.name)
     require_pools(engine, netconf.name, netconf.ipam.get("type"), (), pools)
-    members = find_members(netconf, view, {pool.parent for pool in pools}, engine.cluster.cidr(netconf.name))
-    selection = choose(engine.registry, netconf, network, call.pod, members, view.name)
+    cidr = engine.cluster.cidr(netconf.name)
+    members = find_members(netconf, view, {pool.parent for pool in pools}, cidr)
+    wanted = netconf.args.cni.device_class
+    known = Known(
+        class_ids(engine.cluster.device_class(wanted)) if wanted else None,
+        nic_uses(members.nics, engine.journal.uses, engine.rates()),
+        nic_indexes(members.nics, cidr),
+        facts,
+    )
+    selection = choose(engine.registry, netconf, network, call.pod, members, view.name, known)
     names = link_names(call.ifname, len(selection.chosen))
     require_pools(engine, netconf.name, netconf.ipam.get("type"), selection.chosen, pools)
     allocations = allocating.allocate(engine.registry, netconf.ipam, selection.chosen, call.static, pools)
@@ -209,7 +246,8 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork) -> Prepa
     plan = make_plan(engine.registry, plugin, request, view, pod_routes(netconf.ipam, links))
     require_shareable(plan.links, engine.journal.sharing)
     moved = allocating.cursors(allocations, call.static)
-    return Prepared(NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved), links)
+    why = decision(selection, netconf, network, members)
+    return Prepared(NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved, why), links)
 
 
 def node_pools(engine: Engine, network: str) -> tuple[Pool, ...]:

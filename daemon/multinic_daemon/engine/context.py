@@ -14,11 +14,13 @@ from multinic_core.errors import DaemonUnavailableError
 from multinic_core.plan import NodeView
 from multinic_core.registry import Registry
 from multinic_daemon.cluster import ClusterView
+from multinic_daemon.engine.inputs import FactSource, Rates
 from multinic_daemon.engine.lanes import Lane
 from multinic_daemon.engine.leftovers import Leftovers
 from multinic_daemon.gate import Gate
 from multinic_daemon.journal.journal import Journal
 from multinic_daemon.podlinks.kernel import PodKernel
+from multinic_daemon.report.podevents import PodEvent
 
 T = TypeVar("T")
 
@@ -96,6 +98,12 @@ class Engine:
     """Closed as long as it is not known which addresses are held."""
     tombstones: Path | None = None
     """Where a DEL is kept that comes before that is known; None: it is refused."""
+    facts: FactSource | None = None
+    """Who tells of pods what strategies need; None: nobody."""
+    rates: Callable[[], Rates] = dict
+    """What the node's NICs carry now; no I/O."""
+    tell: Callable[[PodEvent], None] = lambda event: None
+    """Has an Event written on a pod, soon and without waiting."""
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     """By (container id, ifname)."""
     making: Lane = field(default_factory=lambda: Lane("make links", MAKERS, CALLS, prompt=True))

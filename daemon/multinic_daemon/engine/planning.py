@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, get_args
 
 from multinic_core.devices import TakeDevice
-from multinic_core.errors import ConfigError, MultinicError, PluginError, UnsupportedFieldError
+from multinic_core.errors import ConfigError, MultinicError, PluginError
 from multinic_core.hookspecs import MainPlugin
 from multinic_core.outside import RunPlugin
 from multinic_core.plan import (
@@ -24,6 +23,7 @@ from multinic_core.plan import (
 )
 from multinic_core.registry import Registry
 from multinic_daemon.engine.limits import limited
+from multinic_daemon.engine.podroutes import in_tables
 
 _STEPS = get_args(Step)
 """The classes of steps, as a tuple: a union is looked through five times as slowly."""
@@ -65,8 +65,7 @@ def make_plan(
     if problem:
         raise PluginError(f"{subject}: {problem}")
     tables = {step.ifname: step.table for step in plan.routes if step.table != MAIN_TABLE}
-    own = (replace(route, table=tables[route.ifname]) for route in routes if route.ifname in tables)
-    return Plan((*plan.steps, *routes, *own))
+    return Plan((*plan.steps, *routes, *in_tables(routes, tables)))
 
 
 def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkRequest]) -> str:
@@ -110,45 +109,3 @@ def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkReques
 
 def _text(addresses: Iterable[tuple[str, IPInterface]]) -> list[str]:
     return [f"{address} on {ifname}" for ifname, address in addresses]
-
-
-def pod_routes(ipam: Mapping[str, Any], links: Sequence[LinkRequest]) -> tuple[AddRoute, ...]:
-    """``ipam.routes`` as routes inside the pod, each through the first link on whose network its gateway lies.
-
-    Raises:
-        ConfigError: an entry without network or gateway, or a gateway on no link's network; all at once.
-        UnsupportedFieldError: several gateways for one destination.
-    """
-    entries = ipam.get("routes") or []
-    if not isinstance(entries, list):
-        raise ConfigError(f"ipam.routes: found {entries!r}, expected a list")
-    routes: list[AddRoute] = []
-    problems: list[str] = []
-    for position, entry in enumerate(entries):
-        path = f"ipam.routes[{position}]"
-        try:
-            dst = ip_network(entry["dst"], strict=False)
-            gateway = ip_address(entry["gw"])
-        except (KeyError, TypeError, ValueError):
-            problems.append(f"{path}: found {entry!r}, expected 'dst', a network, and 'gw', an address")
-            continue
-        networks = [(link.ifname, address.network) for link in links for address in link.addresses]
-        ifname = next((name for name, network in networks if gateway in network), None)
-        if dst.version != gateway.version:
-            problems.append(f"{path}: found {entry!r}, expected dst and gw of one address family")
-        elif ifname is None:
-            found = sorted({str(network) for _, network in networks})
-            problems.append(f"{path}.gw: found {str(gateway)!r}, expected an address of {found!r}")
-        else:
-            routes.append(AddRoute(dst, ifname, gateway))
-    if problems:
-        raise ConfigError(*problems)
-    unique = tuple(dict.fromkeys(routes))
-    for route in unique:
-        gateways = [str(other.gateway) for other in unique if other.dst == route.dst]
-        if len(gateways) > 1:
-            raise UnsupportedFieldError(
-                f"ipam.routes: found gateways {gateways!r} for {route.dst}; several next hops are not supported,"
-                " expected one"
-            )
-    return unique

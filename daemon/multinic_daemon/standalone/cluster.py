@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import trio
 
 from multinic_core.errors import ConfigError
-from multinic_core.model import CIDR, IPPool, MultiNicNetwork
+from multinic_core.model import CIDR, DeviceClass, IPPool, MultiNicNetwork
 
 
 class OneNetwork:
@@ -38,6 +38,9 @@ class OneNetwork:
         return ()
 
     def cidr(self, network: str) -> CIDR | None:
+        return None
+
+    def device_class(self, name: str) -> DeviceClass | None:
         return None
 
     async def pools_changed(self) -> None:
