@@ -24,7 +24,7 @@ def test_main_plugin_conforms(name, args):
 
 def test_every_main_plugin_is_covered():
     """A main plugin that is added is also held to the contract here."""
-    assert sorted(REGISTRY.main_plugins.objects) == ["ipvlan", "macvlan", "sriov"]
+    assert sorted(REGISTRY.main_plugins.objects) == ["host-device", "ipvlan", "macvlan", "mellanox", "sriov"]
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY.strategies.objects))
