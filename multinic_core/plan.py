@@ -191,7 +191,7 @@ class NextHop:
     """One more way that a route goes."""
 
     ifname: str
-    gateway: IPAddress
+    gateway: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)

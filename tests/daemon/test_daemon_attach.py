@@ -324,6 +324,23 @@ async def test_source_routing_leads_the_networks_routes_through_their_link(rig: 
     assert [rule.table for rule in record.rules] == [1100, 1101, 1102]
 
 
+async def test_several_gateways_of_one_destination_make_one_route(rig: Rig) -> None:
+    """Traffic is spread over next hops; with source routing each link's table has those that the link reaches."""
+    gateways = ["192.168.0.254", "192.168.64.254", "192.168.64.253"]
+    routes = [{"dst": "10.50.0.0/16", "gw": gateway} for gateway in gateways]
+    plugin = {"type": "macvlan", "sourceRouting": True}
+    result = await rig.call("ADD", plugin=plugin, ipam={"type": "multi-nic-ipam", "routes": routes})
+    assert result["routes"] == routes
+    (record,) = rig.journal.of_interface("c1", "net1")
+    far = [route for route in record.plan.routes if route.gateway]
+    hops = {route.table: [(hop.ifname, str(hop.gateway)) for hop in (route, *route.others)] for route in far}
+    assert hops == {
+        254: [("net1-0", gateways[0]), ("net1-1", gateways[1]), ("net1-1", gateways[2])],
+        1100: [("net1-0", gateways[0])],
+        1101: [("net1-1", gateways[1]), ("net1-1", gateways[2])],
+    }
+
+
 @pytest.mark.parametrize(
     ("routes", "error"),
     [
@@ -332,10 +349,6 @@ async def test_source_routing_leads_the_networks_routes_through_their_link(rig: 
         ([{"dst": "nonsense", "gw": "192.168.0.1"}], ConfigError),
         ([{"dst": "fd00::/8", "gw": "192.168.0.1"}], ConfigError),
         ("10.50.0.0/16", ConfigError),
-        (
-            [{"dst": "10.5.0.0/16", "gw": "192.168.0.1"}, {"dst": "10.5.0.0/16", "gw": "192.168.64.1"}],
-            UnsupportedFieldError,
-        ),
     ],
 )
 async def test_route_that_cannot_be_made_is_refused(rig: Rig, routes: object, error: type[Exception]) -> None:

@@ -74,7 +74,8 @@ def _encode_attributes(items: tuple[tuple[str, int], ...]) -> str:
 
 
 def _encode_hops(hops: Iterable[NextHop]) -> str:
-    return json.dumps([[hop.ifname, str(hop.gateway)] for hop in hops], separators=(",", ":"))
+    pairs = [[hop.ifname, None if hop.gateway is None else str(hop.gateway)] for hop in hops]
+    return json.dumps(pairs, separators=(",", ":"))
 
 
 def _decode_step(step: dict[str, Any]) -> Step:
@@ -95,7 +96,7 @@ def _decode_step(step: dict[str, Any]) -> Step:
         case "route":
             gateway = step["gateway"]
             hop = None if gateway is None else ip_address(gateway)
-            others = tuple(NextHop(ifname, ip_address(gateway)) for ifname, gateway in step.get("others", ()))
+            others = tuple(NextHop(ifname, via and ip_address(via)) for ifname, via in step.get("others", ()))
             return AddRoute(ip_network(step["dst"]), step["ifname"], hop, step.get("table", MAIN_TABLE), others)
         case "rule":
             return AddRule(ip_network(step["src"]), step["table"], step["priority"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import struct
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
@@ -21,9 +20,6 @@ _IFLA_LINK_NETNSID = 37
 _IFLA_PARENT_DEV_NAME = 56
 _IFLA_PARENT_DEV_BUS_NAME = 57
 _IFA_FLAGS = 8
-_RTA_MULTIPATH = 9
-_RTNEXTHOP = struct.Struct("=HBBi")
-"""length, flags, weight, link index"""
 _NETNSA_NSID = 1
 _IFF_LOOPBACK = 0x8
 
@@ -94,6 +90,8 @@ class Route(NamedTuple):
     priority: int
     type: int
     """RTN_*; 1 is unicast."""
+    gateways: tuple[IPAddress | None, ...] = ()
+    """Of several next hops, in the order of ``ifindexes``; else empty."""
 
 
 class Rule(NamedTuple):
@@ -153,29 +151,30 @@ def decode_route(body: bytes) -> Route:
     family, length, _, _, table, protocol, _, type_, _ = rq.RTMSG.unpack_from(body)
     found = wire.attributes(body, rq.RTMSG.size)
     dst = found.get(rq.RTA_DST, b"\0" * (4 if family == rq.AF_INET else 16))
+    hops = [] if rq.RTA_OIF in found else _next_hops(found.get(rq.RTA_MULTIPATH, b""))
     return Route(
         dst=ip_network((dst, length)),
         gateway=ip_address(found[rq.RTA_GATEWAY]) if rq.RTA_GATEWAY in found else None,
-        ifindexes=_next_hops(found),
+        ifindexes=(wire.u32(found[rq.RTA_OIF]),) if rq.RTA_OIF in found else tuple(ifindex for ifindex, _ in hops),
         table=wire.u32(found[rq.RTA_TABLE]) if rq.RTA_TABLE in found else table,
         protocol=protocol,
         priority=wire.u32(found[rq.RTA_PRIORITY]) if rq.RTA_PRIORITY in found else 0,
         type=type_,
+        gateways=tuple(gateway for _, gateway in hops),
     )
 
 
-def _next_hops(found: dict[int, bytes]) -> tuple[int, ...]:
-    if rq.RTA_OIF in found:
-        return (wire.u32(found[rq.RTA_OIF]),)
-    hops: list[int] = []
-    data, offset = found.get(_RTA_MULTIPATH, b""), 0
-    while len(data) - offset >= _RTNEXTHOP.size:
-        length, _, _, ifindex = _RTNEXTHOP.unpack_from(data, offset)
-        if length < _RTNEXTHOP.size:
+def _next_hops(data: bytes) -> list[rq.Hop]:
+    hops: list[rq.Hop] = []
+    offset = 0
+    while len(data) - offset >= rq.RTNEXTHOP.size:
+        length, _, _, ifindex = rq.RTNEXTHOP.unpack_from(data, offset)
+        if length < rq.RTNEXTHOP.size:
             break
-        hops.append(ifindex)
+        via = wire.attributes(data[: offset + length], offset + rq.RTNEXTHOP.size).get(rq.RTA_GATEWAY)
+        hops.append((ifindex, None if via is None else ip_address(via)))
         offset += (length + 3) & ~3
-    return tuple(hops)
+    return hops
 
 
 _PLAIN_RULE = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -73,7 +73,11 @@ RTA_DST = 1
 RTA_OIF = 4
 RTA_GATEWAY = 5
 RTA_PRIORITY = 6
+RTA_MULTIPATH = 9
 RTA_TABLE = 15
+
+RTNEXTHOP = struct.Struct("=HBBi")
+"""length, flags, weight less one, link index"""
 
 FR_ACT_TO_TBL = 1
 FRA_SRC = 2
@@ -82,6 +86,10 @@ FRA_TABLE = 15
 FRA_PROTOCOL = 21
 
 NETNSA_FD = 3
+
+
+Hop = tuple[int, IPAddress | None]
+"""A next hop: link index and gateway."""
 
 
 def family_of(address: IPAddress | IPInterface | IPNetwork) -> int:
@@ -172,19 +180,34 @@ def add_address(ifindex: int, address: IPInterface, subject: str) -> Request:
 
 
 def _route_body(
-    dst: IPNetwork, ifindex: int, gateway: IPAddress | None, table: int, protocol: int, priority: int
+    dst: IPNetwork,
+    ifindex: int,
+    gateway: IPAddress | None,
+    table: int,
+    protocol: int,
+    priority: int,
+    others: Sequence[Hop] = (),
 ) -> bytes:
     scope = RT_SCOPE_LINK if gateway is None and dst.version == 4 else RT_SCOPE_UNIVERSE
     body = RTMSG.pack(family_of(dst), dst.prefixlen, 0, 0, table if table < 256 else 0, protocol, scope, RTN_UNICAST, 0)
     if dst.prefixlen:
         body += wire.attribute(RTA_DST, dst.network_address.packed)
-    if gateway is not None:
-        body += wire.attribute(RTA_GATEWAY, gateway.packed)
-    if ifindex:
-        body += wire.attribute_u32(RTA_OIF, ifindex)
+    if others:
+        body += wire.attribute(RTA_MULTIPATH, b"".join(map(_next_hop, ((ifindex, gateway), *others))))
+    else:
+        if gateway is not None:
+            body += wire.attribute(RTA_GATEWAY, gateway.packed)
+        if ifindex:
+            body += wire.attribute_u32(RTA_OIF, ifindex)
     if priority:
         body += wire.attribute_u32(RTA_PRIORITY, priority)
     return body + wire.attribute_u32(RTA_TABLE, table)
+
+
+def _next_hop(hop: Hop) -> bytes:
+    ifindex, gateway = hop
+    via = b"" if gateway is None else wire.attribute(RTA_GATEWAY, gateway.packed)
+    return RTNEXTHOP.pack(RTNEXTHOP.size + len(via), 0, 0, ifindex) + via
 
 
 def add_route(
@@ -196,10 +219,15 @@ def add_route(
     table: int = RT_TABLE_MAIN,
     protocol: int = RTPROT_BOOT,
     replace: bool = False,
+    others: Sequence[Hop] = (),
 ) -> Request:
-    """Add a route; EEXIST when there is one to this ``dst`` in the table, unless ``replace``."""
+    """Add a route; EEXIST when there is one to this ``dst`` in the table, unless ``replace``.
+
+    Args:
+        others: next hops after the first, each of the same weight.
+    """
     flags = wire.NLM_F_CREATE | (wire.NLM_F_REPLACE if replace else wire.NLM_F_EXCL)
-    return Request(RTM_NEWROUTE, flags, _route_body(dst, ifindex, gateway, table, protocol, 0), subject)
+    return Request(RTM_NEWROUTE, flags, _route_body(dst, ifindex, gateway, table, protocol, 0, others), subject)
 
 
 def delete_route(

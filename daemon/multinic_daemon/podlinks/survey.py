@@ -15,7 +15,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from multinic_core.errors import ContainerGoneError
-from multinic_core.plan import AddRoute, AddRule
+from multinic_core.plan import AddRoute, AddRule, NextHop
 from multinic_daemon.hostroutes.desired import PROTOCOL, is_ours
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, open_netns
 from multinic_daemon.netlink import requests as rq
@@ -119,9 +119,15 @@ def _link(link: Link, seen: Observed, node_id: int) -> SandboxLink:
 
 
 def _routes(link: Link, seen: Observed) -> Iterator[AddRoute]:
+    """Each with the link that it goes through first."""
+    names = {other.ifindex: other.ifname for other in seen.links}
     for route in seen.routes:
-        if route.protocol == PROTOCOL and route.type == rq.RTN_UNICAST and route.ifindexes == (link.ifindex,):
-            yield AddRoute(route.dst, link.ifname, route.gateway, route.table)
+        if route.protocol == PROTOCOL and route.type == rq.RTN_UNICAST and route.ifindexes[:1] == (link.ifindex,):
+            if not route.gateways:
+                yield AddRoute(route.dst, link.ifname, route.gateway, route.table)
+            elif names.keys() >= set(route.ifindexes):
+                hops = [NextHop(names[i], via) for i, via in zip(route.ifindexes, route.gateways, strict=True)]
+                yield AddRoute(route.dst, link.ifname, hops[0].gateway, route.table, tuple(hops[1:]))
 
 
 def _rules(link: SandboxLink, seen: Observed) -> Iterator[AddRule]:
