@@ -18,9 +18,19 @@ NAMES: dict[str, str] = {
     "add.decided": "NICs and addresses are chosen, nothing is written",
     "add.journaled": "the row is pending, the kernel untouched",
     "apply.created": "links exist in the pod, down and without addresses; the row is pending",
+    "devices.marked": "devices carry the attachment's mark and are down, on the node",
+    "devices.configured": "VFs have the pod's settings, the devices are on the node",
+    "devices.moved": "devices are in the pod, down and without its addresses",
     "add.applied": "links are as planned, the row is still pending",
     "add.ready": "the row is ready, the runtime has no answer",
     "addresses.ready": "an ADD of multi-nic-ipam has its row, the runtime has no answer",
+    # devices go back, on DEL, GC, undo and recovery
+    "devices.returned": "devices are on the node under any name, VFs as the pod had them",
+    "devices.restored": "devices are as they were and carry the mark, the row is still there",
+    # VLAN links of the node under pod links
+    "vlan.made": "a VLAN link is made, no pod link is on it; the row is pending",
+    "vlan.left": "no pod link is on a VLAN link any more, it is still there; the row says deleting",
+    "vlan.removed": "the VLAN link is gone, its last row says deleting",
     # an ADD that failed is taken back
     "undo.marked": "its row says deleting, what links it made are there",
     "undo.removed": "its links are gone, its row and addresses are still there",

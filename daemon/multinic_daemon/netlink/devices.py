@@ -63,14 +63,14 @@ def change_link(
     return Request(rq.RTM_NEWLINK, 0, body, subject)
 
 
-def move_link(ifindex: int, netns: NetnsFile, ifname: str, subject: str) -> Request:
-    """Move a link to another namespace, where it gets this name, down and without addresses.
+def move_link(ifindex: int, netns: NetnsFile, ifname: str, group: int, subject: str) -> Request:
+    """Move a link to another namespace, where it gets this name and group, down and without addresses.
 
     Where the name is taken there, EEXIST, and the link may have moved under the name that it had.
     """
     body = rq.IFINFO.pack(rq.AF_UNSPEC, 0, ifindex, 0, 0)
     body += wire.attribute_u32(rq.IFLA_NET_NS_FD, netns) + wire.attribute_text(rq.IFLA_IFNAME, ifname)
-    return Request(rq.RTM_NEWLINK, 0, body, subject)
+    return Request(rq.RTM_NEWLINK, 0, body + wire.attribute_u32(rq.IFLA_GROUP, group), subject)
 
 
 def add_altname(ifindex: int, altname: str, subject: str) -> Request:

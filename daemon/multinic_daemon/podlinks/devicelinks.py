@@ -1,0 +1,45 @@
+"""Which link is which device, by what stays with it: its PCI address and the marks that it got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from multinic_core.devices import TakeDevice
+from multinic_daemon.netlink import Link
+from multinic_daemon.podlinks.marks import GROUPS
+
+
+def match(
+    steps: Sequence[TakeDevice], links: Sequence[tuple[Link, str]], group: int, *, certain: bool = False
+) -> dict[str, Link]:
+    """ifname in the pod to the link that is its device, of those that are among these links.
+
+    By PCI address; where none is told by the mark and one of its names, or its MAC address when it was renamed.
+
+    Args:
+        links: each with its PCI address, or "".
+        certain: a name proves nothing, as in a pod of who knows which node.
+    """
+    known = [(link, address) for link, address in links if link.group == group or link.group not in GROUPS]
+    found: dict[str, Link] = {}
+    for step in steps:
+        if (link := next(_candidates(step, known, group, certain), None)) is not None:
+            found[step.ifname] = link
+    return found
+
+
+def _candidates(step: TakeDevice, links: Sequence[tuple[Link, str]], group: int, certain: bool) -> Iterator[Link]:
+    """Links that may be the device, each with its PCI address; the best first."""
+    own = [(link, address) for link, address in links if link.group == group and not link.loopback]
+    if step.pci_address:
+        yield from (link for link, address in (*own, *links) if address == step.pci_address)
+    untold = [link for link, address in own if not address]
+    if not certain:
+        yield from (link for link in untold if link.ifname in (step.ifname, step.device))
+    macs = {mac.lower() for mac in (step.mac_address, step.mac_address_before) if mac}
+    yield from (link for link in untold if link.mac_address in macs)
+
+
+def subject_of(step: TakeDevice) -> str:
+    where = f" ({step.pci_address})" if step.pci_address else ""
+    return f"device {step.device or step.pci_address!r}{where} of link {step.ifname!r}"

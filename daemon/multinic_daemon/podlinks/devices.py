@@ -1,0 +1,131 @@
+"""Whole devices go into a pod.
+
+A device is marked with the attachment's link group, and with its name on the node as its alias, before anything else
+is changed. Both stay with it wherever it goes, so that :mod:`multinic_daemon.podlinks.giveback` finds it again.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from multinic_core.devices import TakeDevice
+from multinic_core.errors import ConfigError, KernelError
+from multinic_core.plan import Plan
+from multinic_daemon import crashpoints
+from multinic_daemon.netlink import Conversation, Link, NetnsFile, Request
+from multinic_daemon.netlink import devices as dv
+from multinic_daemon.netlink.observed import read_links
+from multinic_daemon.podlinks import vfs
+from multinic_daemon.podlinks.devicelinks import subject_of
+from multinic_daemon.podlinks.drivers import SYSFS, pci_address_of
+from multinic_daemon.podlinks.make import AppliedLink
+from multinic_daemon.podlinks.marks import GROUPS, mark_text
+
+_ABSENT = "the device is not on the node: wait for it to return or choose another"
+
+
+def take(
+    plan: Plan, node: Conversation, pod: Conversation, pod_file: NetnsFile, group: int, sysfs: Path = SYSFS
+) -> tuple[AppliedLink, ...]:
+    """Set VFs up, and move the devices of a plan into the pod, down and without addresses.
+
+    Returns:
+        One entry for each device that has a netdev, in the plan's order.
+
+    Raises:
+        ConfigError: a name is taken in the pod, or a device is in use.
+        KernelError: a device is not there, or the kernel refused; some may be in the pod, all of them marked.
+    """
+    steps, settings = plan.devices, plan.vfs
+    moved = [step for step in steps if step.device]
+    if not steps and not settings:
+        return ()
+    _require_free_names(moved, read_links(pod))
+    found = _find_on_node(moved, read_links(node), group, sysfs)
+    node.do([_mark(found[step.ifname], step, group) for step in moved])
+    crashpoints.reached("devices.marked")
+    # While nobody has said so for it, a VF may choose its own address; later only some drivers let it.
+    node.ask([_set_mac(found[step.ifname], step) for step in moved if step.mac_address])
+    vfs.configure(node, settings)
+    crashpoints.reached("devices.configured")
+    node.do(
+        [dv.move_link(found[s.ifname].ifindex, pod_file, s.ifname, group, f"moving {subject_of(s)}") for s in moved]
+    )
+    crashpoints.reached("devices.moved")
+    return _set_up_inside(moved, pod, group)
+
+
+def _find_on_node(steps: Sequence[TakeDevice], links: Sequence[Link], group: int, sysfs: Path) -> dict[str, Link]:
+    """ifname in the pod to the link on the node.
+
+    Raises:
+        KernelError: one is not there.
+        ConfigError: one is another attachment's, or part of another link.
+    """
+    found: dict[str, Link] = {}
+    names = {link.ifindex: link.ifname for link in links}
+    problems: list[str] = []
+    for step in steps:
+        link = next((each for each in links if each.ifname == step.device), None)
+        if link is None or (step.pci_address and pci_address_of(link, sysfs) != step.pci_address):
+            link = next(
+                (each for each in links if step.pci_address and pci_address_of(each, sysfs) == step.pci_address), None
+            )
+        if link is None:
+            raise KernelError(subject_of(step), errno.ENODEV, details=_ABSENT)
+        if link.group in GROUPS and link.group != group:
+            problems.append(f"{subject_of(step)} belongs to another attachment, link group {link.group:#x}")
+        if link.master_ifindex:
+            master = names.get(link.master_ifindex, str(link.master_ifindex))
+            problems.append(f"{subject_of(step)} is part of link {master!r}, expected a device of its own")
+        found[step.ifname] = link
+    if problems:
+        raise ConfigError(*problems)
+    return found
+
+
+def _require_free_names(steps: Sequence[TakeDevice], links: Collection[Link]) -> None:
+    taken = {link.ifname for link in links}
+    if problems := [
+        f"interface {step.ifname!r} exists in the pod already, expected a free name"
+        for step in steps
+        if step.ifname in taken
+    ]:
+        raise ConfigError(*problems)
+
+
+def _set_up_inside(steps: Sequence[TakeDevice], pod: Conversation, group: int) -> tuple[AppliedLink, ...]:
+    """MTU and MAC address of what has arrived, where they are not as wanted."""
+    for attempt in ("set", "look"):
+        there = {link.ifname: link for link in read_links(pod) if link.group == group}
+        if lost := [step for step in steps if step.ifname not in there]:
+            raise KernelError(f"{subject_of(lost[0])} has not arrived in the pod", errno.ENODEV, details=_ABSENT)
+        asked = []
+        for step in steps:
+            link = there[step.ifname]
+            if step.mtu and link.mtu != step.mtu:
+                subject = f"mtu {step.mtu} of {subject_of(step)}"
+                asked.append(dv.change_link(link.ifindex, subject, mtu=step.mtu))
+            if step.mac_address and link.mac_address != step.mac_address.lower():
+                asked.append(_set_mac(link, step))
+        if not asked:
+            return tuple(
+                AppliedLink(step.ifname, link.ifindex, link.mac_address, link.mtu)
+                for step in steps
+                for link in (there[step.ifname],)
+            )
+        if attempt == "set":
+            pod.do(asked)
+    raise KernelError(f"{asked[0].subject} was taken by its driver, and is not so", errno.EADDRNOTAVAIL)
+
+
+def _mark(link: Link, step: TakeDevice, group: int) -> Request:
+    subject = f"marking {subject_of(step)}"
+    return dv.change_link(link.ifindex, subject, group=group, alias=mark_text(step.device), up=False)
+
+
+def _set_mac(link: Link, step: TakeDevice) -> Request:
+    subject = f"MAC address {step.mac_address} of {subject_of(step)}"
+    return dv.change_link(link.ifindex, subject, mac_address=step.mac_address)

@@ -1,0 +1,79 @@
+"""Drivers of PCI functions, in sysfs: which one a function has, and giving it back the one that it had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from multinic_core.devices import TakeDevice
+from multinic_core.errors import KernelError
+from multinic_daemon.netlink import Link
+
+SYSFS = Path("/sys")
+USER_SPACE = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
+"""Drivers that hand a function to a process: it has no netdev."""
+
+
+def pci_address_of(link: Link, sysfs: Path = SYSFS) -> str:
+    """The PCI function that a link sits on; "" for none, and where it cannot be told.
+
+    Kernels before 5.14 do not name it: then it is told of links in the namespace of whoever mounted sysfs, alone.
+    """
+    if link.bus == "pci":
+        return link.bus_device
+    if link.bus == "virtio":
+        parent = (sysfs / "bus" / "virtio" / "devices" / link.bus_device).resolve().parent.name
+        return parent if ":" in parent else ""
+    entry = sysfs / "class" / "net" / link.ifname
+    if link.bus or link.link_kind or link.loopback or _text(entry / "ifindex") != str(link.ifindex):
+        return ""
+    if _text(entry / "address") != link.mac_address:
+        return ""  # the same name and index in another namespace
+    name = (entry / "device").resolve().name
+    return name if ":" in name else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def driver_of(pci_address: str, sysfs: Path = SYSFS) -> str:
+    """The driver that the function is bound to; "" for none, and where there is no such function."""
+    try:
+        return (_folder(pci_address, sysfs) / "driver").readlink().name
+    except OSError:
+        return ""
+
+
+def has_netdev(pci_address: str, sysfs: Path = SYSFS) -> bool:
+    """Whether a netdev of this function must be in some namespace: it exists, and a driver has it that makes one."""
+    return driver_of(pci_address, sysfs) not in ("", *USER_SPACE)
+
+
+def rebind(step: TakeDevice, sysfs: Path = SYSFS) -> None:
+    """Bind a device to the driver that it had, unless it has it, or is gone.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    folder, wanted = _folder(step.pci_address, sysfs), step.driver_before
+    if not step.pci_address or not wanted or not folder.is_dir():
+        return
+    now = driver_of(step.pci_address, sysfs)
+    if now == wanted:
+        return
+    try:
+        if now:
+            (folder / "driver" / "unbind").write_text(step.pci_address)
+        # drivers for user space take only what is meant for them by name
+        (folder / "driver_override").write_text(wanted if wanted in USER_SPACE else "\n")
+        (sysfs / "bus" / "pci" / "drivers" / wanted / "bind").write_text(step.pci_address)
+    except OSError as error:
+        subject = f"binding {step.pci_address} to driver {wanted!r} again, found {now!r}"
+        raise KernelError(subject, error.errno or 0) from error
+
+
+def _folder(pci_address: str, sysfs: Path) -> Path:
+    return sysfs / "bus" / "pci" / "devices" / pci_address
