@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from multinic_core.cni.podnetworks import STATUS_ANNOTATION
 from multinic_core.errors import ApiError
 from multinic_core.model import EVENTS, NODES, PODS, Pod
 from multinic_core.ports import Key, Kubernetes, Store
@@ -24,7 +25,6 @@ from multinic_lab.machine.layout import Layout, end_processes
 from multinic_lab.machine.podstatus import describe_addresses, node_document, node_status, pod_event, running_status
 from multinic_lab.machine.podworker import FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, PodWorker
 from multinic_lab.machine.runtime import Attached, CniError, CniRuntime, Sandbox
-from multinic_lab.machine.selection import STATUS_ANNOTATION
 from multinic_lab.machine.spec import NodeSpec
 from multinic_lab.provision import tools
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from multinic_core.cni.delegates import PodIdentity, make_delegate
+from multinic_core.cni.podnetworks import NETWORKS_ANNOTATION, parse_networks
 from multinic_core.errors import ApiError, MultinicError
 from multinic_core.model import ATTACHMENT_DEFINITIONS, Pod
 from multinic_core.ports import Key
 from multinic_lab.machine import processes
-from multinic_lab.machine.delegate import PodIdentity, make_delegate, network_status
+from multinic_lab.machine.delegate import network_status
 from multinic_lab.machine.layout import end_processes
 from multinic_lab.machine.runtime import Attached, Sandbox
-from multinic_lab.machine.selection import NETWORKS_ANNOTATION, parse_networks
 
 if TYPE_CHECKING:
     from multinic_lab.machine.kubelet import Kubelet

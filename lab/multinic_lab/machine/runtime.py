@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from multinic_core.cni.delegates import Delegate
 from multinic_core.errors import MultinicError
 from multinic_lab.machine import netns, processes
-from multinic_lab.machine.delegate import Delegate, allows_check
+from multinic_lab.machine.delegate import allows_check
 from multinic_lab.machine.layout import Layout
 
 TIMEOUT_SECONDS = 120.0

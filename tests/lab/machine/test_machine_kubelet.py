@@ -13,9 +13,9 @@ import pytest
 import trio
 import yaml
 from multinic_lab.machine.client import OperationError
-from multinic_lab.machine.selection import NETWORKS_ANNOTATION, STATUS_ANNOTATION
 from multinic_lab.machine.testing import RunningLab, until
 
+from multinic_core.cni.podnetworks import NETWORKS_ANNOTATION, STATUS_ANNOTATION
 from multinic_core.errors import ApiError
 from multinic_core.model import ATTACHMENT_DEFINITIONS, EVENTS, NODES, PODS, Resource
 from multinic_core.model.base import KubeObject

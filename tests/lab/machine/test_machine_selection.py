@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from multinic_lab.machine.delegate import PodIdentity, allows_check, make_delegate, network_status
-from multinic_lab.machine.selection import NetworkSelection, parse_networks
+from multinic_lab.machine.delegate import allows_check, network_status
 
+from multinic_core.cni.delegates import PodIdentity, make_delegate
+from multinic_core.cni.podnetworks import NetworkSelection, parse_networks
 from multinic_core.errors import ConfigError, DecodeError
 
 POD = PodIdentity("team", "pod-1", "uid-1")

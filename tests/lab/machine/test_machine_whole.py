@@ -15,9 +15,9 @@ import pytest
 import trio
 import yaml
 from multinic_lab.machine.client import OperationError
-from multinic_lab.machine.selection import NETWORKS_ANNOTATION, STATUS_ANNOTATION
 from multinic_lab.machine.testing import RunningLab, until
 
+from multinic_core.cni.podnetworks import NETWORKS_ANNOTATION, STATUS_ANNOTATION
 from multinic_core.model import (
     ATTACHMENT_DEFINITIONS,
     CIDRS,
