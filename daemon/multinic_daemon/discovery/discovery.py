@@ -3,7 +3,8 @@
 An announcement about links, addresses or default routes only says that something changed; links, addresses and
 default routes are then read afresh and the rule of :mod:`multinic_daemon.discovery.nics` decides. Announcements that
 come close together cause one reading. Nothing is read while nothing changes: that a NIC is as it was read last, which
-the kernel announces for each pod link that is made on it or goes, says nothing new.
+the kernel announces for each pod link that is made on it or goes, says nothing new, unless it has VFs, whose settings
+are announced just so. Hardware is looked at again when the kernel announces PCI functions or RDMA devices.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import trio
 
 from multinic_core.errors import KernelError
 from multinic_core.plan import IPAddress, IPInterface, Nic, NodeView
+from multinic_daemon.discovery.hardware import HardwareReader
 from multinic_daemon.discovery.nics import NodeFacts, is_default, primary_nics, secondary_nics
-from multinic_daemon.discovery.sysfs import DeviceFacts, device_facts
-from multinic_daemon.netlink import Conversation, Link, open_netns
+from multinic_daemon.netlink import Conversation, Link, NetnsFile, open_netns
 from multinic_daemon.netlink import events as ev
 from multinic_daemon.netlink import requests as rq
 from multinic_daemon.netlink.observed import decode_link, read_addresses, read_links, read_routes
+from multinic_daemon.netlink.uevents import DeviceEvents
 from multinic_daemon.netlink.wire import Message
 
 log = logging.getLogger(__name__)
@@ -34,8 +36,6 @@ SETTLE_SECONDS = 0.05
 
 _GROUPS = (ev.LINKS, ev.IPV4_ADDRESSES, ev.IPV6_ADDRESSES, ev.IPV4_ROUTES, ev.IPV6_ROUTES)
 _ROUTE_MESSAGES = (rq.RTM_NEWROUTE, rq.RTM_DELROUTE)
-
-DeviceKey = tuple[str, int, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,10 @@ class Discovery:
     ) -> None:
         self._held = held
         self._netns = netns
-        self._sysfs = sysfs
+        self._hardware = HardwareReader(sysfs)
         self._view = NodeView(node, MappingProxyType({}))
         self._outside = _Outside()
         self._last_primary: frozenset[str] = frozenset()
-        self._devices: dict[DeviceKey, DeviceFacts] = {}
         self._links: dict[int, Link] = {}
         """ifindex to each link of the node as it was read last."""
         self._callbacks: list[Callable[[], None]] = []
@@ -115,13 +114,18 @@ class Discovery:
         Raises:
             KernelError, ContainerGoneError: the kernel cannot be asked.
         """
-        with open_netns(self._netns) as netns, ev.Events(*_GROUPS, netns=netns) as events:
+        with (
+            open_netns(self._netns) as netns,
+            ev.Events(*_GROUPS, netns=netns) as events,
+            DeviceEvents(netns) as device_events,
+        ):
             # listening before reading, so that no change falls between
             self._dirty.set()
             await self._read()
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, events)
+                nursery.start_soon(self._listen_to_devices, device_events)
                 while True:
                     await self._dirty.wait()
                     await trio.sleep(SETTLE_SECONDS)
@@ -132,8 +136,16 @@ class Discovery:
             messages = await events.read()
             if messages is None:
                 log.warning("netlink announcements lost, reading everything", extra={"node": self._view.name})
-            if messages is None or any(self._matters(message) for message in messages):
+                self._hardware.forget_settings()
                 self._dirty.set()
+            elif True in {self._matters(message) for message in messages}:  # each is looked at: it may be about VFs
+                self._dirty.set()
+
+    async def _listen_to_devices(self, events: DeviceEvents) -> None:
+        while True:
+            await events.wait()
+            self._hardware.forget_devices()
+            self._dirty.set()
 
     async def _read(self) -> None:
         self._dirty, self._reading = trio.Event(), True
@@ -152,8 +164,11 @@ class Discovery:
     async def _read_once(self) -> None:
         outside, last_primary, held = self._outside, self._last_primary, dict(self._held())
 
+        def own(opened: NetnsFile) -> NetnsFile | None:
+            return opened if self._netns else None
+
         def read() -> tuple[NodeFacts, tuple[Nic, ...]]:
-            with open_netns(self._netns) as netns, Conversation(netns if self._netns else None) as kernel:
+            with open_netns(self._netns) as opened, Conversation(own(opened)) as kernel:
                 links = read_links(kernel)
                 facts = NodeFacts(
                     links=links,
@@ -166,9 +181,11 @@ class Discovery:
                     declared=outside.declared,
                     last_primary=last_primary,
                 )
-            # only what the rule took has hardware worth looking for
-            names = {nic.ifname for nic in secondary_nics(facts)}
-            facts = replace(facts, devices=self._read_devices([link for link in links if link.ifname in names]))
+                # only what the rule took has hardware worth looking for
+                names = {nic.ifname for nic in secondary_nics(facts)}
+                facts = replace(
+                    facts, hardware=self._hardware.read(links, names, kernel, opened if self._netns else None)
+                )
             return facts, secondary_nics(facts)
 
         facts, nics = await trio.to_thread.run_sync(read)
@@ -176,19 +193,11 @@ class Discovery:
         self._links = {link.ifindex: link for link in facts.links}
         view = NodeView(self._view.name, MappingProxyType({nic.ifname: nic for nic in nics}))
         if view != self._view:
-            log.info("NICs changed", extra={"node": view.name, "nics": list(view.nics)})
+            if _without_vfs(view) != _without_vfs(self._view):  # those come and go with pods
+                log.info("NICs changed", extra={"node": view.name, "nics": list(view.nics)})
             self._view = view
             for changed in self._callbacks:
                 changed()
-
-    def _read_devices(self, links: list[Link]) -> dict[str, DeviceFacts]:
-        """Facts by ifname; read once for each link as it is now."""
-        keys = {link.ifname: (link.ifname, link.ifindex, link.bus, link.bus_device) for link in links}
-        known = self._devices
-        self._devices = {
-            keys[link.ifname]: known.get(keys[link.ifname]) or device_facts(link, self._sysfs) for link in links
-        }
-        return {ifname: self._devices[key] for ifname, key in keys.items()}
 
     def _matters(self, message: Message) -> bool:
         """Whether an announcement can change the view: of routes, only default ones can."""
@@ -197,6 +206,9 @@ class Discovery:
             return bool(length == 0 and table == rq.RT_TABLE_MAIN)
         if message.type == rq.RTM_NEWLINK:
             link = decode_link(message.body)
+            if self._hardware.has_vfs(link.ifindex):
+                self._hardware.forget_settings()
+                return True
             return link != self._links.get(link.ifindex)
         return True
 
@@ -204,3 +216,7 @@ class Discovery:
         if outside != self._outside:
             self._outside = outside
             self._dirty.set()
+
+
+def _without_vfs(view: NodeView) -> list[Nic]:
+    return [replace(nic, vfs=()) for nic in view.nics.values()]

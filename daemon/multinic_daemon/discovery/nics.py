@@ -27,6 +27,8 @@ Excluded are:
 It carries traffic when it is administratively up and has a global address. Without a carrier it stays, with ``up``
 False: a pulled cable is no reason to recompute routes on every node. IPv4 addresses come before IPv6 ones; temporary
 IPv6 addresses and those found to be duplicates do not count. Links are keyed by name, so two in one network are two.
+A VF with a link and an address on the node is a NIC of its own, whether or not its physical function is one too:
+whoever gave it the address has a use for it here. All VFs are also told with their physical function.
 
 Two more are shown whatever the rule says: NICs that the journal knows to sit in a pod, which are gone from here and
 come back; and NICs that a hand-written HostInterface names, as long as the link exists, which may lack addresses.
@@ -38,7 +40,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from multinic_core.plan import IPAddress, IPInterface, Nic
-from multinic_daemon.discovery.sysfs import NO_DEVICE, DeviceFacts
+from multinic_daemon.discovery.hardware import NO_HARDWARE, Hardware
 from multinic_daemon.netlink.observed import Address, Link, Route
 
 _LEADING_OUT = frozenset({"", "bond", "team", "vlan", "ipoib", "veth"})
@@ -60,7 +62,7 @@ class NodeFacts:
     links: Sequence[Link]
     addresses: Sequence[Address]
     default_routes: Sequence[Route]
-    devices: Mapping[str, DeviceFacts] = field(default_factory=dict)
+    hardware: Mapping[str, Hardware] = field(default_factory=dict)
     """By ifname."""
     internal_addresses: frozenset[IPAddress] = frozenset()
     """InternalIPs of the Node object."""
@@ -113,7 +115,7 @@ def secondary_nics(facts: NodeFacts) -> tuple[Nic, ...]:
     for link in facts.links:
         own = tuple(addresses.get(link.ifindex, ()))
         if link.ifname in facts.declared:
-            found[link.ifname] = _nic(link, own or facts.declared[link.ifname], facts.devices)
+            found[link.ifname] = _nic(link, own or facts.declared[link.ifname], facts.hardware)
         elif (
             _leads_out(link, own)
             and link.ifname not in primary
@@ -122,7 +124,7 @@ def secondary_nics(facts: NodeFacts) -> tuple[Nic, ...]:
             and link.up
             and own
         ):
-            found[link.ifname] = _nic(link, own, facts.devices)
+            found[link.ifname] = _nic(link, own, facts.hardware)
     return tuple(found[name] for name in sorted(found))
 
 
@@ -142,8 +144,9 @@ def _leads_out(link: Link, own: Iterable[IPInterface]) -> bool:
     return link.link_kind in _LEADING_OUT
 
 
-def _nic(link: Link, addresses: tuple[IPInterface, ...], devices: Mapping[str, DeviceFacts]) -> Nic:
-    device = devices.get(link.ifname, NO_DEVICE)
+def _nic(link: Link, addresses: tuple[IPInterface, ...], hardware: Mapping[str, Hardware]) -> Nic:
+    behind = hardware.get(link.ifname, NO_HARDWARE)
+    device, function = behind.device, behind.device.function
     return Nic(
         ifname=link.ifname,
         ifindex=link.ifindex,
@@ -152,7 +155,16 @@ def _nic(link: Link, addresses: tuple[IPInterface, ...], devices: Mapping[str, D
         link_kind=link.link_kind,
         up=link.up and link.carrier,
         addresses=addresses,
-        vendor=device.vendor,
-        product=device.product,
-        pci_address=device.pci_address,
+        vendor=function.vendor,
+        product=function.product,
+        pci_address=function.address,
+        altnames=link.altnames,
+        driver=device.driver,
+        speed=behind.speed,
+        numa_node=device.numa_node,
+        pci_path=function.path,
+        rdma_devices=function.rdma_devices,
+        physical_function=device.physical_function,
+        vfs=behind.vfs,
+        vfs_possible=device.vfs_possible,
     )

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from multinic_core.errors import KernelError
 from multinic_daemon.netlink import wire
-from multinic_daemon.netlink.netns import NetnsFile, open_socket
+from multinic_daemon.netlink.netns import NETLINK_ROUTE, NetnsFile, open_socket
 
 _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
@@ -65,10 +65,13 @@ class Conversation:
     Args:
         netns: namespace to talk to; None: that of the calling thread.
         timeout_seconds: longest wait for any single answer.
+        protocol: rtnetlink, or NETLINK_GENERIC.
     """
 
-    def __init__(self, netns: NetnsFile | None = None, *, timeout_seconds: float = 10.0) -> None:
-        self._socket = open_socket(netns)
+    def __init__(
+        self, netns: NetnsFile | None = None, *, timeout_seconds: float = 10.0, protocol: int = NETLINK_ROUTE
+    ) -> None:
+        self._socket = open_socket(netns, protocol)
         self._timeout_seconds = timeout_seconds
         self._sequence = 0
         seconds, fraction = divmod(timeout_seconds, 1)

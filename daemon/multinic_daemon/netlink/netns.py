@@ -27,6 +27,8 @@ NetnsFile = NewType("NetnsFile", int)
 """File descriptor of a network namespace: it stays the same namespace even when the path is taken by another."""
 
 NETLINK_ROUTE = 0
+NETLINK_KOBJECT_UEVENT = 15
+NETLINK_GENERIC = 16
 CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
 
@@ -54,19 +56,19 @@ def open_netns(path: str | None) -> Iterator[NetnsFile]:
         os.close(descriptor)
 
 
-def open_socket(netns: NetnsFile | None = None) -> socket.socket:
-    """A raw rtnetlink socket in this namespace; None: in that of the calling thread.
+def open_socket(netns: NetnsFile | None = None, protocol: int = NETLINK_ROUTE) -> socket.socket:
+    """A raw netlink socket in this namespace; None: in that of the calling thread.
 
     Raises:
         ContainerGoneError: the file is no network namespace, as what is left of one that was unmounted.
         KernelError: the namespace may not be entered.
     """
     if netns is None:
-        return _socket()
+        return _socket(protocol)
     with open_netns(None) as home:
         _enter(netns)
         try:
-            return _socket()
+            return _socket(protocol)
         finally:
             _return(home)
 
@@ -86,8 +88,8 @@ def _return(home: NetnsFile) -> None:
         os.abort()
 
 
-def _socket() -> socket.socket:
+def _socket(protocol: int) -> socket.socket:
     try:
-        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
         raise KernelError("netlink: no socket", error.errno or 0) from error

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from multinic_core.errors import KernelError
 from multinic_core.plan import IPAddress, IPInterface, IPNetwork
+from multinic_daemon.netlink import devices as dv
 from multinic_daemon.netlink import requests as rq
 from multinic_daemon.netlink import wire
 from multinic_daemon.netlink.conversation import Conversation
@@ -51,6 +52,8 @@ class Link(NamedTuple):
     """Bus of the hardware device, such as ``pci`` or ``virtio``; "" for a link made of software."""
     bus_device: str
     """Name of the hardware device on its bus, such as ``0000:8a:00.0``."""
+    altnames: tuple[str, ...] = ()
+    """In the kernel's order."""
 
     @property
     def up(self) -> bool:
@@ -134,7 +137,12 @@ def decode_link(body: bytes) -> Link:
         carrier=found.get(_IFLA_CARRIER, b"\0") != b"\0",
         bus=text(_IFLA_PARENT_DEV_BUS_NAME),
         bus_device=text(_IFLA_PARENT_DEV_NAME),
+        altnames=_altnames(found[dv.IFLA_PROP_LIST]) if dv.IFLA_PROP_LIST in found else (),
     )
+
+
+def _altnames(properties: bytes) -> tuple[str, ...]:
+    return tuple(wire.text(each) for each in wire.repeated(properties, dv.IFLA_ALT_IFNAME))
 
 
 def decode_address(body: bytes) -> Address:

@@ -4,11 +4,13 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
+from multinic_daemon.discovery.hardware import Hardware
 from multinic_daemon.discovery.nics import NodeFacts, secondary_nics
+from multinic_daemon.discovery.pci import PciFunction
 from multinic_daemon.discovery.sysfs import DeviceFacts
 from multinic_daemon.netlink import Address, Link, Route
 
-from multinic_core import Nic
+from multinic_core import Nic, Vf
 
 UP, LOOPBACK = 1, 8
 
@@ -193,13 +195,26 @@ def test_a_nic_named_by_hand_is_shown_without_address_but_not_without_link():
     assert (nic.ifname, nic.ifindex, str(nic.network)) == ("eth1", 3, "10.0.1.0/24")
 
 
-def test_device_facts_are_joined_by_name():
-    """Vendor, product and PCI address come with the NIC."""
+def test_what_is_known_of_the_hardware_is_joined_by_name():
+    """Ids, place, speed and VFs come with the NIC, whose own driver counts and not its function's."""
+    function = PciFunction("0000:8a:00.0", "15b3", "1019", "x", None, ("0000:80:01.0",), ("mlx5_0",))
+    device = DeviceFacts(function, "mlx5_core", 1, "0000:8a:00.7", vfs_possible=8)
     facts = NodeFacts(
-        [*BASE, link(3, "eth1")],
+        [*BASE, link(3, "eth1", altnames=("enp138s0",))],
         [*BASE_ADDRESSES, address(3, "10.0.1.5/24")],
         [default(2)],
-        devices={"eth1": DeviceFacts("15b3", "1019", "0000:8a:00.0")},
+        hardware={"eth1": Hardware(device, 25_000, (Vf(0, "0000:8a:00.1"),))},
     )
     (nic,) = secondary_nics(facts)
     assert (nic.vendor, nic.product, nic.pci_address) == ("15b3", "1019", "0000:8a:00.0")
+    assert (nic.driver, nic.numa_node, nic.speed, nic.altnames) == ("mlx5_core", 1, 25_000, ("enp138s0",))
+    assert (nic.pci_path, nic.rdma_devices, nic.physical_function) == (("0000:80:01.0",), ("mlx5_0",), "0000:8a:00.7")
+    assert (nic.vfs, nic.vfs_possible) == ((Vf(0, "0000:8a:00.1"),), 8)
+
+
+def test_a_vf_with_an_address_is_a_nic_beside_its_physical_function():
+    """Both are taken, whether or not they are in one network."""
+    assert taken(link(3, "pf"), link(4, "vf"), addresses=[address(3, "10.0.1.5/24"), address(4, "10.0.1.6/24")]) == [
+        "pf",
+        "vf",
+    ]
