@@ -1,4 +1,4 @@
-"""What a runtime makes of a delegate's configuration and result: which verbs it knows, and what the pod's status says."""
+"""What a runtime makes of a delegate: which verbs its version knows, and what the pod's status says of its result."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from multinic_core.cni.delegates import Delegate
+from multinic_core.errors import DecodeError
 
 FIRST_CHECK = (0, 4, 0)
 """Version from which there is CHECK, and the result of ADD comes with DEL. Source: CNI specification 0.4.0."""
