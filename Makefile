@@ -19,7 +19,7 @@ demo: .venv/.ready .tools/.ready ## Show the whole system on this machine: nodes
 # it, but if this machine cannot run that PC, that is the last word.
 test: .venv/.ready .tools/.ready ## Run every test: kernel tests this kernel cannot run in the lab kernel or the emulated PC, all others here
 	@logs=$$(mktemp -d); status=0; $(RUN) -m pytest >$$logs/here 2>&1 & here=$$!; \
-	{ $(MAKE) --no-print-directory .tools/.emulator; $(RUN) -m multinic_lab.emulator.sriov_tests; } >$$logs/sriov 2>&1 & sriov=$$!; \
+	{ $(MAKE) --no-print-directory .tools/.emulator; exec $(RUN) -m multinic_lab.emulator.sriov_tests; } >$$logs/sriov 2>&1 & sriov=$$!; \
 	trap 'kill $$here $$sriov; rm -rf '$$logs INT TERM; \
 	$(RUN) -m multinic_lab.kernel.kernel_tests || status=1; \
 	tail -n +1 -f --pid=$$sriov $$logs/sriov; wait $$sriov; sriov=$$?; \

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from .guest import run_in_guest
 from .placement import NATIVE_KINDS
@@ -24,8 +25,7 @@ NO_TESTS = 5
 def main(arguments: list[str]) -> int:
     """0 when every such test passed, or when there is none because this kernel runs them all."""
     os.environ[NATIVE_KINDS] = ",".join(sorted(native_link_kinds()))
-    pytest = pytest_command(arguments)
-    files, status = files_with_tests(pytest, FOLDER)
+    command, status = pytest_command(arguments)
     if status == NO_TESTS:
         sys.stdout.write("kernel tests: this machine's kernel runs them all\n")
         return 0
@@ -33,30 +33,32 @@ def main(arguments: list[str]) -> int:
         return status
     sys.stdout.write("kernel tests in the lab kernel (this machine's kernel lacks a link kind or a right they need):\n")
     sys.stdout.flush()
-    status = run_in_guest([*pytest, *files], memory_mb=MEMORY_MB, timeout_seconds=TIMEOUT_SECONDS)
+    status = run_in_guest(command, memory_mb=MEMORY_MB, timeout_seconds=TIMEOUT_SECONDS)
     if status:
         sys.stdout.write(f"kernel tests in the lab kernel failed with status {status}\n")
     return status
 
 
-def pytest_command(arguments: Sequence[str]) -> list[str]:
-    """pytest as a guest runs it."""
-    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+def pytest_command(arguments: Sequence[str]) -> tuple[list[str], int]:
+    """pytest's command for the tests of the place that the environment names, and 0 or pytest's exit status when that
+    is not to be run: 5 when there is no such test.
 
-
-def files_with_tests(pytest: Sequence[str], folder: str) -> tuple[list[str], int]:
-    """The files below `folder` that hold tests for the place that the environment names, and pytest's exit status.
-
-    A guest is given only these: importing the others would take it longer than running these. What pytest says is
-    shown when it fails.
+    A guest is given only the files that hold such tests, unless `arguments` name some themselves: importing the others
+    would take it longer than running these. What pytest says is shown when it fails here.
     """
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    named = any("/" in word and Path(word.partition("::")[0]).exists() for word in arguments)
     listing = subprocess.run(
-        [*pytest, folder, "--collect-only", "-q"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [*pytest, *([] if named else [FOLDER]), "--collect-only", "-q"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if listing.returncode not in (0, NO_TESTS):
         sys.stdout.write(listing.stdout + listing.stderr)
     files = dict.fromkeys(line.partition("::")[0] for line in listing.stdout.splitlines() if "::" in line)
-    return list(files), listing.returncode
+    return [*pytest, *([] if named else files)], listing.returncode
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from .probe import KINDS, native_link_kinds
 
 NATIVE_KINDS = "MULTINIC_NATIVE_KINDS"
-"""Set in the lab kernel's test run: the native kernel's kinds, separated by commas."""
+"""Set in the test run in another kernel: the native kernel's kinds, separated by commas."""
 IN_EMULATED_PC = "MULTINIC_IN_EMULATED_PC"
-"""Set in the emulated PC's test run."""
+"""Set in the emulated PC's test run, besides that."""
 NATIVE, LAB_KERNEL, EMULATED_PC = "this machine's own kernel", "the lab kernel", "the emulated PC"
 
 
@@ -33,9 +33,9 @@ def place(kinds: Iterable[str], needs_root: bool, sriov: bool) -> str:
     """
     if sriov:
         return EMULATED_PC
-    # Only tests that ask for something pay for the probe.
     kinds = tuple(kinds)
-    native = not (kinds or needs_root) or here() == EMULATED_PC or runs_natively(kinds, needs_root, native_kinds())
+    # Only tests that ask for something pay for the probe.
+    native = not (kinds or needs_root) or runs_natively(kinds, needs_root, native_kinds())
     return NATIVE if native else LAB_KERNEL
 
 

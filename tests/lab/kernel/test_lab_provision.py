@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from multinic_lab.kernel import placement
 from multinic_lab.kernel.placement import runs_natively
-from multinic_lab.provision import apart, constraints, debian, tools
+from multinic_lab.provision import apart, constraints, debian, emulator, tools
 
 CHECKOUT = tools.checkout()
 
@@ -177,6 +178,29 @@ def test_a_program_apart_is_started_with_its_own_libraries(tmp_path: Path, monke
     assert str(root) not in str(tools.environment())
 
 
+def test_the_emulated_pc_is_of_the_first_release_whose_qemu_has_its_nic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Older ones are passed over by name, and no release with it is an error that tells what each has."""
+    offered = {"older": "1:7.2+dfsg-7", "none": "(none)"}
+    monkeypatch.setattr(emulator.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(emulator, "require_apt", lambda _: None)
+    monkeypatch.setattr(emulator.apart, "releases", lambda: tuple(offered))
+    monkeypatch.setattr(emulator.apart, "options_for", lambda release, _: [release])
+    monkeypatch.setattr(emulator, "run", lambda command, _: f"qemu:\n  Candidate: {offered[command[1]]}\n")
+    with pytest.raises(debian.ProvisionError) as raised:
+        emulator.unpack(tmp_path, Path("/depmod"), {})
+    told = "package 'qemu-system-x86' is of version {!r}, '1:8.0' or newer is needed"
+    assert str(raised.value) == f"older: {told.format('1:7.2+dfsg-7')}; none: {told.format('')}"
+
+
+def test_the_emulated_pc_needs_a_processor_of_its_own_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It runs this machine's programs, so another processor is said before anything is fetched."""
+    monkeypatch.setattr(emulator.platform, "machine", lambda: "riscv64")
+    with pytest.raises(debian.ProvisionError, match="processor is 'riscv64': programs of 'x86_64'"):
+        emulator.unpack(tmp_path, Path("/depmod"), {})
+
+
 def test_make_help_has_a_line_for_every_target():
     """Every phony target but help's own machinery shows with its text."""
     makefile = (CHECKOUT / "Makefile").read_text()
@@ -208,3 +232,29 @@ def test_a_link_kind_that_nobody_probes_is_an_error():
     """A misspelt kind must not send its test to the lab kernel for ever."""
     with pytest.raises(ValueError, match="ipvlam"):
         runs_natively(["ipvlam"], True, frozenset({"veth"}))
+
+
+@pytest.mark.parametrize("run", [placement.NATIVE, placement.LAB_KERNEL, placement.EMULATED_PC])
+@pytest.mark.parametrize(
+    ("kinds", "needs_root", "sriov", "where"),
+    [
+        ([], False, False, placement.NATIVE),
+        (["veth"], True, False, placement.NATIVE),
+        (["veth", "ipvlan"], True, False, placement.LAB_KERNEL),
+        ([], False, True, placement.EMULATED_PC),
+        (["ipvlan"], True, True, placement.EMULATED_PC),
+    ],
+)
+def test_every_run_knows_the_same_place_for_a_test(
+    monkeypatch: pytest.MonkeyPatch, run: str, kinds: list[str], needs_root: bool, sriov: bool, where: str
+):
+    """So each test runs in exactly one of the three; SR-IOV is for the emulated PC, whatever else it needs."""
+    monkeypatch.setattr(placement, "native_link_kinds", lambda: frozenset({"veth"}))
+    monkeypatch.delenv(placement.NATIVE_KINDS, raising=False)
+    monkeypatch.delenv(placement.IN_EMULATED_PC, raising=False)
+    if run != placement.NATIVE:
+        monkeypatch.setenv(placement.NATIVE_KINDS, "veth")
+    if run == placement.EMULATED_PC:
+        monkeypatch.setenv(placement.IN_EMULATED_PC, "1")
+    assert placement.here() == run
+    assert placement.place(kinds, needs_root, sriov) == where
