@@ -32,12 +32,13 @@ from multinic_core.model import (
     pool_name,
 )
 
+OBSERVED = Path(__file__).with_name("observed.py")
 NETWORK = "bench"
 NODE_NAME = "bench-node"
 SUBNET = "10.64.0.0/10"
 INTERFACE_BLOCK, HOST_BLOCK = 5, 6
 """Room for 32 NICs, 64 nodes and 2,046 addresses per NIC of a node."""
-READY_SECONDS = 60
+READY_SECONDS, SAID_SECONDS = 60, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Stack:
     """Process id."""
     socket: Path
     """The daemon's."""
+    observations: Path
+    """What :mod:`harness.observed` writes."""
 
     def netconf(self, nics: int) -> dict[str, object]:
         """What the operator's NetworkAttachmentDefinition would hold, with a pod's wish for so many NICs."""
@@ -98,6 +101,20 @@ class Stack:
             raise BenchError(f"the daemon's answer to {command}: {answer!r}")
         return seconds, answer[1:]
 
+    def inside(self, command: str, container_id: str) -> float:
+        """Seconds that the daemon itself took for such a call, the last: from request read to answer written.
+
+        Raises:
+            BenchError: it has not said so.
+        """
+        begin, end = f"{command} {container_id} ", time.monotonic() + SAID_SECONDS
+        while time.monotonic() < end:  # it is said after the answer
+            for line in reversed(self.observations.read_text().splitlines()):
+                if line.startswith(begin):
+                    return float(line.removeprefix(begin)) / 1e3
+            time.sleep(0.001)
+        raise BenchError(f"the daemon has not said how long {begin}took")
+
     def _environment(self, command: str, container_id: str, netns: Path) -> dict[str, str]:
         return {
             "CNI_COMMAND": command,
@@ -121,6 +138,7 @@ def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan", form: str =
         BenchError: something did not start.
     """
     kubeconfig, path = folder / "kubeconfig", folder / "run" / "cni.sock"
+    observations = folder / "observations"
     api_log, daemon_log = folder / "api.log", folder / "daemon.log"
     executable = install_form(form or available()[-1], folder / "bin", path)
     serve = [sys.executable, "-m", "multinic_lab.apiserver", "--kubeconfig", kubeconfig]
@@ -131,10 +149,10 @@ def stack(node: Node, folder: Path, *, main_plugin: str = "macvlan", form: str =
             api.wait(10)
             require_alive(api, api_log)
         _write_objects(url, node, main_plugin)
-        command = [sys.executable, "-m", "multinic_daemon", "--node", NODE_NAME, "--run-dir", path.parent]
+        command = [sys.executable, OBSERVED, observations, "--node", NODE_NAME, "--run-dir", path.parent]
         command += ["--socket", path, "--kubeconfig", kubeconfig]
         with staying(command, daemon_log, stdout=subprocess.DEVNULL) as daemon:
-            found = Stack(node, executable, Runner(folder), main_plugin, daemon.pid, path)
+            found = Stack(node, executable, Runner(folder), main_plugin, daemon.pid, path, observations)
             end = time.monotonic() + READY_SECONDS
             while (problem := _first_attachment(found)) and time.monotonic() < end:
                 require_alive(daemon, daemon_log)

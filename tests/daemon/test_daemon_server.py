@@ -281,6 +281,24 @@ async def test_only_an_unexpected_failure_is_logged(path, nursery, caplog):
     nursery.cancel_scope.cancel()
 
 
+async def test_how_long_a_call_took_is_told_at_level_debug(path, nursery, caplog, autojump_clock):
+    """From the end of the request to the end of the answer, with the attachment; at any other level nothing is."""
+
+    async def handler(request: CniRequest) -> CniReply:
+        await trio.sleep(2)
+        return await echo(request)
+
+    await nursery.start(serve_socket, path, handler)
+    for level in ("DEBUG", "INFO"):
+        caplog.set_level(level)
+        await ask(path, frame(CNI_IFNAME="net1"))
+    await trio.testing.wait_all_tasks_blocked()
+    (record,) = [r for r in caplog.records if r.msg == "answered"]
+    assert (record.command, record.container_id, record.ifname) == ("ADD", "c1", "net1")
+    assert record.milliseconds == pytest.approx(2000, abs=1)
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("stdin", [b"", b"{", b"[]", b'{"cniVersion":4}'])
 async def test_an_error_without_a_readable_version_takes_the_newest(path, nursery, stdin):
     """The runtime still gets one JSON object."""

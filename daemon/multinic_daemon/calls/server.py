@@ -176,14 +176,16 @@ async def _serve_client(
         if frame is None:
             log.warning("request given up: it was too slow, too long, or broken off", extra={"pid": pid})
             return
+        read = trio.current_time()
         # Work that has begun is finished, within its own limit, even when the service is being stopped.
         with trio.CancelScope(shield=True) as scope:
             working.add(scope)
             try:
                 reply = await _reply(handler, frame, partial(_begin, unanswered, client))
-                unanswered.pop(client, None)
+                _, request = unanswered.pop(client, (read, None))
                 with trio.move_on_after(EXCHANGE_SECONDS):
                     await _send(client, reply.encode())
+                _tell_time(request, trio.current_time() - read)
             finally:
                 working.discard(scope)
                 unanswered.pop(client, None)
@@ -248,6 +250,12 @@ async def _reply(handler: Handler, frame: bytes, begin: Callable[[CniRequest], N
     if len(reply.body) < LIMIT:
         return reply
     return error_reply(MultinicError(f"reply: found {len(reply.body)} bytes, expected less than {LIMIT}"), request)
+
+
+def _tell_time(request: CniRequest | None, seconds: float) -> None:
+    """Say at level debug how long a call took, from the end of its request to the end of its answer."""
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("answered", extra=_fields(request) | {"milliseconds": round(1e3 * seconds, 3)})
 
 
 def _fields(request: CniRequest | None) -> dict[str, str]:
