@@ -3,8 +3,9 @@
 import argparse
 import sys
 
+from ..kernel.supervisor import GUEST_FAILED
 from ..provision import tools
-from .run import GUEST_FAILED, run_in_pc
+from .run import run_in_pc
 
 
 def main() -> int:
