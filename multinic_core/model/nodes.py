@@ -24,6 +24,14 @@ class HostInterfaceEntry(JsonModel):
     """PCI device id, four hex digits."""
     pci_address: str | None = None
     """Such as ``0000:8a:00.0``."""
+    speed: int | None = Field(default=None, ge=0)
+    """Mbit/s; absent when it is not known. The last one known while there is no carrier."""
+    numa_node: int | None = Field(default=None, ge=0)
+    """Absent on machines that have no such nodes or do not tell."""
+    pci_path: list[str] | None = None
+    """PCI addresses of the bridges from the root port down to the NIC, without its own."""
+    rdma_devices: list[str] | None = None
+    """Such as ``mlx5_0``."""
 
 
 class HostInterfaceSpec(JsonModel):

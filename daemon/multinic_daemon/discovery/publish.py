@@ -1,8 +1,8 @@
 """The HostInterface of this node, kept equal to the view: written when a NIC changes and at no other time.
 
 All daemons and the operator watch HostInterfaces, so each write costs as many deliveries as there are nodes. Rates,
-heartbeats and route status go elsewhere. A HostInterface labelled unmanaged is a person's: it is read, its NICs are
-joined to the view, and it is never written.
+heartbeats, route status and VFs, which go into pods, go elsewhere. A HostInterface labelled unmanaged is a person's: it
+is read, its NICs are joined to the view, and it is never written.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ def entry(nic: Nic) -> HostInterfaceEntry:
         vendor=nic.vendor or None,
         product=nic.product or None,
         pci_address=nic.pci_address or None,
+        speed=nic.speed or None,
+        numa_node=nic.numa_node,
+        pci_path=list(nic.pci_path) or None,
+        rdma_devices=list(nic.rdma_devices) or None,
     )
 
 

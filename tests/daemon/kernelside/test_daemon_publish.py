@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import trio
 from multinic_daemon.discovery.publish import serve_publishing
 
-from multinic_core import ApiError, Nic, NodeView
+from multinic_core import ApiError, Nic, NodeView, Vf
 from multinic_core.model import HOST_INTERFACES, NODES
 from multinic_core.testing.kube import FakeKubernetes
 
@@ -88,6 +89,28 @@ async def test_a_missing_object_is_created_and_owned_by_the_node(kube: FakeKuber
         }
     ]
     assert [owner["uid"] for owner in made["metadata"]["ownerReferences"]] == [node.metadata.uid]
+
+
+async def test_what_is_fixed_about_the_hardware_is_published_and_what_pods_change_is_not(
+    kube: FakeKubernetes, autojump_clock: Any
+):
+    """Speed, NUMA node, place and RDMA devices; VFs that go into pods, and a cable that is pulled, cost no write."""
+    place = ("0000:80:01.0", "0000:81:00.0")
+    nic = replace(ETH1, speed=25_000, numa_node=0, pci_address="0000:82:00.0", pci_path=place, rdma_devices=("mlx5_0",))
+    discovery = FakeDiscovery(nic)
+    async with publishing(kube, discovery):
+        await later()
+        (written,) = interfaces(kube)
+        assert (written["speed"], written["numaNode"]) == (25_000, 0)
+        assert (written["pciPath"], written["rdmaDevices"]) == (list(place), ["mlx5_0"])
+        before = kube.count(resource=HOST_INTERFACES)
+        for change in ({"vfs": (Vf(0, "0000:82:00.1"),), "vfs_possible": 8}, {"up": False}, {"driver": "mlx5_core"}):
+            discovery.show(replace(nic, **change))
+            await later()
+        assert kube.count(resource=HOST_INTERFACES) == before
+        discovery.show(replace(nic, speed=100_000))
+        await later()
+        assert kube.count(resource=HOST_INTERFACES) == before + 1
 
 
 async def test_the_nodes_internal_address_reaches_discovery(kube: FakeKubernetes, autojump_clock: Any):
