@@ -69,6 +69,7 @@ class FakeKubernetes:
         self._stores: dict[View, LocalStore[Any]] = {}
         self._faults: list[_Fault] = []
         self._stale = False
+        self._unserved: set[str] = set()
 
     # For tests
 
@@ -98,6 +99,18 @@ class FakeKubernetes:
             verb: ``get``, ``list``, ``create``, ``update``, ``patch`` or ``delete``; ``modify`` is a get and an update.
         """
         self._faults.append(_Fault(error, verb, resource, name, times))
+
+    def install(self, *resources: Resource[Any]) -> None:
+        """Serve these kinds, as a cluster does once their CRDs are there."""
+        self._unserved -= {resource.crd_name for resource in resources}
+
+    def uninstall(self, *resources: Resource[Any]) -> None:
+        """Answer every call about these kinds with 404, as a cluster without their CRDs; their objects are gone."""
+        for resource in resources:
+            for key in list(self._objects.table(resource)):
+                del self._objects.table(resource)[key]
+                self._deliver(resource, key, None)
+            self._unserved.add(resource.crd_name)
 
     def count(self, verb: str = "", resource: Resource[Any] | None = None) -> int:
         """How many writes are in the log; of one verb, of one resource, or of all."""
@@ -202,6 +215,8 @@ class FakeKubernetes:
 
     async def _enter(self, verb: str, resource: Resource[Any], name: str = "") -> None:
         await trio.lowlevel.checkpoint()
+        if resource.crd_name in self._unserved:
+            raise ApiError(f"{resource.plural}: the server has no such kind", status=404, api_reason="NotFound")
         for fault in self._faults:
             wanted = (fault.verb in ("", verb), fault.resource in (None, resource), fault.name in ("", name))
             if fault.left and all(wanted):

@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Hashable
 from datetime import datetime
-from typing import TypeVar
+from typing import Any
 
 import trio
 
-from multinic_core.model import CIDRS, IPPOOLS, SYSTEM_NAMESPACE, DaemonSet, IPPool, KubeObject, MultiNicNetwork
-from multinic_core.ports import Key, Kubernetes, Store
+from multinic_core.model import CIDRS, IPPOOLS, SYSTEM_NAMESPACE, DaemonSet, IPPool, MultiNicNetwork, Resource
+from multinic_core.ports import Key, Kubernetes
 from multinic_core.registry import Registry
+from multinic_operator.changes import on_change
 from multinic_operator.config.pause import Pausing
 from multinic_operator.config.reconcile import ALL, Configs
+from multinic_operator.dependents.kinds import ForeignKinds, needs
 from multinic_operator.hosts import AT_ONCE, Hosts
 from multinic_operator.leading.catchup import caught_up
 from multinic_operator.leading.leader import Election, serve_elected
@@ -41,31 +43,10 @@ GATHER_SECONDS = 0.1
 COMPACT_SECONDS = 2.0
 """So long for networks whose blocks do not depend on the nodes that came: only what is told about them does."""
 SYNC_WARNING_SECONDS = 10.0
+FOREIGN_SECONDS = 1.0
+"""So long for objects of kinds that others define, which come and change in crowds, one for each node."""
 ROLL_SECONDS = 2.0
 """Steps of a roll of daemons, and what daemons report of themselves, are gathered so long before they are told."""
-
-M = TypeVar("M", bound=KubeObject)
-
-
-def on_change(store: Store[M], digest: Callable[[M], Hashable], tell: Callable[[Key, M | None], None]) -> None:
-    """Call ``tell`` when an object appears, goes, or changes its digest.
-
-    ``tell`` gets the object, or what it was last when it has gone.
-    """
-    seen: dict[Key, tuple[Hashable, M]] = {}
-
-    def changed(key: Key) -> None:
-        item = store.get(key.name, key.namespace)
-        if item is None:
-            before = seen.pop(key, None)
-            tell(key, before[1] if before else None)
-            return
-        now = digest(item)
-        if key not in seen or seen[key][0] != now:
-            tell(key, item)
-        seen[key] = now, item
-
-    store.subscribe(changed)
 
 
 def network_digest(network: MultiNicNetwork) -> Hashable:
@@ -104,7 +85,8 @@ class Operator:
     def __init__(self, world: World) -> None:
         self.world = world
         self.around = Watch(world)
-        self.networks = Networks(world, self.around, self._concluded)
+        self.foreign = ForeignKinds(world, self._foreign_changed)
+        self.networks = Networks(world, self.around, self.foreign, self._concluded)
         self.daemons = Daemons(world, self._reported)
         self.configs = Configs(world, self.daemons, self._settings_changed)
         self._configs = Controller("configs", self.configs.reconcile)
@@ -161,6 +143,13 @@ class Operator:
     def _touch_all(self) -> None:
         for network in self.world.networks.list():
             self._networks.queue.add(network.name, GATHER_SECONDS)
+
+    def _foreign_changed(self, resource: Resource[Any]) -> None:
+        """Look at the networks whose main plugin reads objects of this kind, or keeps some."""
+        for network in self.world.networks.list():
+            plugin = self.world.registry.main_plugins.objects.get(network.spec.plugin.type)
+            if plugin is not None and needs(plugin, resource):
+                self._networks.queue.add(network.name, FOREIGN_SECONDS)
 
     def _network_changed(self, name: str) -> None:
         self._networks.queue.add(name)
@@ -256,7 +245,7 @@ class Operator:
             await self.wait_synced()
             await nursery.start(self.around.serve)
             if webhook_port:
-                nursery.start_soon(lambda: serve_webhook(self.world, self.around, port=webhook_port))
+                nursery.start_soon(lambda: serve_webhook(self.world, self.around, self.foreign, port=webhook_port))
             if election is None:
                 await nursery.start(self.work)
                 task_status.started()

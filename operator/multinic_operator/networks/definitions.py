@@ -65,7 +65,7 @@ def netconf(network: MultiNicNetwork, intent: Intent, master_nets: Sequence[str]
         "type": cni_type,
         "ipam": _sorted(dict(intent.ipam)),
         "dns": plugin.dns.to_json() if plugin.dns else {},
-        "plugin": _sorted({**intent.config.plugin, "cniVersion": plugin.cni_version, "type": plugin.type}),
+        "plugin": _sorted({"cniVersion": plugin.cni_version, "type": plugin.type, **intent.config.plugin}),
         "subnet": network.spec.subnet or "",
         "masterNets": list(master_nets),
     }

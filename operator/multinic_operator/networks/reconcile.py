@@ -1,6 +1,7 @@
 """One MultiNicNetwork: from what the user wrote to CIDR, pools and attachment definitions, and away again.
 
-The order of writes is the order of dependence: finalizer, CIDR (the decision), pools, definitions (the offer to pods).
+The order of writes is the order of dependence: finalizer, CIDR (the decision), pools, objects of others that the
+network needs, definitions (the offer to pods).
 Stopped after any of them, the next reconcile goes on from what is there.
 """
 
@@ -17,6 +18,8 @@ from multinic_core.model import (
     MultiNicNetwork,
 )
 from multinic_core.ports import Key
+from multinic_operator.dependents.kinds import ForeignKinds
+from multinic_operator.dependents.write import Dependents
 from multinic_operator.networks.cidrs import NotYetError, addresses_in_use, drop_claims, write_cidr
 from multinic_operator.networks.definitions import write_definitions
 from multinic_operator.networks.pools import write_pools
@@ -34,6 +37,8 @@ LOOK_AGAIN_SECONDS = 1.0
 """While an object of ours is on its way out and its place is needed."""
 NOT_YET_SECONDS = 0.2
 """While something is on its way that the blocks depend on."""
+WAITING_SECONDS = 5.0
+"""While the cluster lacks something that may come without a word, as a kind that is installed does."""
 NOT_BY_WAITING = frozenset({400, 403, 404, 405, 422})
 """Answers of the API that a person must see, as trying again alone will hardly change them."""
 
@@ -55,11 +60,13 @@ def failed(network: MultiNicNetwork, error: ConfigError | ApiError, recorded: CI
 class Networks:
     """Reconciles networks; keeps the last outcome of each for the status, recomputed after a restart."""
 
-    def __init__(self, world: World, around: Watch, concluded: Callable[[str], None]) -> None:
+    def __init__(self, world: World, around: Watch, foreign: ForeignKinds, concluded: Callable[[str], None]) -> None:
         """``concluded`` gets the name of each network whose outcome is new."""
         self._world = world
         self._around = around
-        self._removal = Removal(world)
+        self._foreign = foreign
+        self._dependents = Dependents(world, foreign)
+        self._removal = Removal(world, self._dependents)
         self._concluded = concluded
         self.outcomes: dict[str, Outcome] = {}
 
@@ -87,12 +94,11 @@ class Networks:
             return LOOK_AGAIN_SECONDS
         try:
             intent, anew = await self._decide(network, recorded)
+            held = await self._hold(network)
+            waiting = await self._build(held, intent, anew)
         except ConfigError as error:
             self._conclude(network, failed(network, error, recorded))
             return None
-        network = await self._hold(network)
-        try:
-            await self._build(network, intent, anew)
         except NotYetError as reason:
             logger.debug("network waits", extra={"network": name, "reason": str(reason)})
             return NOT_YET_SECONDS
@@ -100,13 +106,14 @@ class Networks:
             if error.status in NOT_BY_WAITING:
                 self._conclude(network, failed(network, error, recorded))
             raise
-        return None
+        return WAITING_SECONDS if waiting else None
 
     async def _decide(self, network: MultiNicNetwork, recorded: CIDR | None) -> tuple[Intent, bool]:
         """What the network asks for, and whether its blocks are to be numbered from the start.
 
         Raises:
             ConfigError: it cannot work as written, or would move blocks whose addresses are in use.
+            NotYetError: what its main plugin must know is being read.
         """
         world = self._world
         if (reason := world.cidrs.invalid.get(Key("", network.name))) is not None:
@@ -114,7 +121,8 @@ class Networks:
         specs = {cidr.name: cidr.spec for cidr in world.cidrs.list()}
         claims = claims_on(network, world.networks.list(), specs)
         spec = recorded.spec if recorded else None
-        intent = validate(network, world.registry, world.hosts.list(), claims, spec, self._around.now())
+        facts = await self._foreign.facts(world.registry.main_plugins.objects.get(network.spec.plugin.type))
+        intent = validate(network, world.registry, world.hosts.list(), claims, spec, self._around.now(), facts)
         if spec is None or not (edits := unsafe_edits(spec, network, intent.blocks)):
             return intent, False
         refuse_edits(edits, addresses_in_use(await world.kube.list(IPPOOLS), network.name))
@@ -127,11 +135,12 @@ class Networks:
             return network
         return await write_finalizers(self._world.kube, NETWORKS, network, [*finalizers, NETWORK_FINALIZER])
 
-    async def _build(self, network: MultiNicNetwork, intent: Intent, anew: bool) -> None:
+    async def _build(self, network: MultiNicNetwork, intent: Intent, anew: bool) -> bool:
+        """Write it all; gives whether something is waited for."""
         world = self._world
         cidr: CIDR | None = None
         problems: list[str] = []
-        notes: list[str] = []
+        notes: list[str] = list(intent.config.notes)
         if intent.blocks is not None:
             cidr, computed = await write_cidr(world, network, intent.blocks, anew=anew)
             problems += computed.problems
@@ -141,20 +150,25 @@ class Networks:
             discovered = {nic.network for nic in world.fleet.sample()}
             ordered = sorted(discovered, key=lambda found: (found.version, found))
             master_nets = network.spec.master_nets or [str(found) for found in ordered]
-        problems += await write_definitions(world, network, intent, master_nets)
+        dependents = await self._dependents.write(network, intent.config)
+        problems += dependents.problems
+        if not dependents.problems and not dependents.waits:
+            problems += await write_definitions(world, network, intent, master_nets)
         self._conclude(
             network,
             Outcome(
                 network.metadata.generation,
                 tuple(problems),
-                "Incomplete" if problems else "Configured",
+                "Incomplete" if problems else "Waiting" if dependents.waits else "Configured",
                 tuple(notes),
                 cidr,
+                waits=tuple(dependents.waits),
                 needs_blocks=intent.blocks is not None,
                 l3=intent.l3,
                 low=intent.low,
             ),
         )
+        return bool(dependents.waits)
 
     def _conclude(self, network: MultiNicNetwork, outcome: Outcome) -> None:
         self.outcomes[network.name] = outcome

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import trio
@@ -25,6 +25,7 @@ from multinic_core.model import (
     IPPool,
     MultiNicNetwork,
 )
+from multinic_operator.dependents.write import Dependents
 from multinic_operator.networks.definitions import delete_definitions
 from multinic_operator.ownership import NETWORK_FINALIZER, write_finalizers
 from multinic_operator.status.derive import DELETING, deleting_status, same_but_time
@@ -61,6 +62,13 @@ def in_use_message(held: Counter[str]) -> str:
     return f"deletion waits: {addresses} in use on {nodes}: {names}{more}; remove the pods that have this network"
 
 
+def left_message(left: Sequence[str]) -> str:
+    """Which dependents are still there."""
+    more = f" and {len(left) - NODES_IN_MESSAGE} more" if len(left) > NODES_IN_MESSAGE else ""
+    names = "; ".join(left[:NODES_IN_MESSAGE])
+    return f"deletion waits: {names}{more} must go first; see to the operator that keeps such objects"
+
+
 async def remove_blocks(world: World, network: str) -> int:
     """Delete CIDR and pools; gives the number of pools. The daemons drop host routes as they see the CIDR go."""
     kube = world.kube
@@ -73,8 +81,9 @@ async def remove_blocks(world: World, network: str) -> int:
 class Removal:
     """Takes networks away, by what the stores and then the API itself say."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, dependents: Dependents) -> None:
         self._world = world
+        self._dependents = dependents
         self._since: dict[str, float] = {}
         """uid of a network to the trio time at which its deletion was first seen here."""
 
@@ -93,13 +102,15 @@ class Removal:
         if first:
             await self._withdraw(name)
         if held := self._held(self._world.pools.list(), name):
-            return await self._wait(network, held)
+            return await self._wait(network, "AddressesInUse", in_use_message(held))
         if self._world.cidrs.get(name) is not None and (left := since + MIRROR_SECONDS - trio.current_time()) > 0:
             return left
         # Asked of the API, as the stores may not show yet what daemons and the last reconcile wrote.
         if held := self._held(await kube.list(IPPOOLS), name):
-            return await self._wait(network, held)
+            return await self._wait(network, "AddressesInUse", in_use_message(held))
         await self._withdraw(name)
+        if remaining := await self._dependents.remove(network):
+            return await self._wait(network, "DependentsRemain", left_message(remaining))
         pools = await remove_blocks(self._world, name)
         try:
             await write_finalizers(kube, NETWORKS, network, [f for f in finalizers if f != NETWORK_FINALIZER])
@@ -120,13 +131,13 @@ class Removal:
         listed = await self._world.kube.list(ATTACHMENT_DEFINITIONS, label_selector=f"{GENERATED_LABEL}=true")
         await delete_definitions(self._world, [found for found in listed if found.name == name])
 
-    async def _wait(self, network: MultiNicNetwork, held: Counter[str]) -> float:
-        """Say what the deletion waits for: in the status when it has changed, in one Event at the beginning."""
+    async def _wait(self, network: MultiNicNetwork, reason: str, message: str) -> float:
+        """Say what the deletion waits for: in the status when that has changed, in an Event when the reason has."""
         world = self._world
-        message = in_use_message(held)
-        wanted = deleting_status(network, message, world.now())
+        wanted = deleting_status(network, reason, message, world.now())
         if not same_but_time(network.status, wanted):
-            known = network.status is not None and any(c.type == DELETING for c in network.status.conditions)
+            conditions = network.status.conditions if network.status is not None else []
+            known = any((c.type, c.reason) == (DELETING, reason) for c in conditions)
             try:
                 await world.kube.patch(NETWORKS, network.name, {"status": wanted.to_json()}, subresource="status")
             except ApiError as error:
@@ -135,6 +146,6 @@ class Removal:
                 return LOOK_AGAIN_SECONDS
             if not known:
                 since = network.metadata.deletion_timestamp or ""
-                await tell(world, network, "Warning", "AddressesInUse", message, since=since)
-            logger.info("network deletion waits", extra={"network": network.name, "addresses": held.total()})
+                await tell(world, network, "Warning", reason, message, since=since)
+            logger.info("network deletion waits", extra={"network": network.name, "reason": message})
         return LOOK_AGAIN_SECONDS

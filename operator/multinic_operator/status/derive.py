@@ -47,6 +47,8 @@ class Outcome:
     """Which blocks are nearly used up; None when that was not looked at."""
     paused: bool = False
     """There is no Config: nothing is kept up."""
+    waits: tuple[str, ...] = ()
+    """What must come about in the cluster before pods can have it."""
 
 
 def timestamp(now: datetime) -> str:
@@ -76,6 +78,7 @@ def derive_status(
         route_status=routes.word,
         message=failure
         or (NO_CONFIG if outcome.paused else "")
+        or "; ".join(outcome.waits)
         or routes.message
         or ("no node has a NIC in this network" if empty else ""),
         last_sync_time=timestamp(now),
@@ -86,7 +89,7 @@ def derive_status(
 def _config_word(outcome: Outcome, routes: RouteState, old: MultiNicNetworkStatus, empty: bool) -> ConfigWord:
     if outcome.problems:
         return "Failed"
-    if outcome.paused:
+    if outcome.paused or outcome.waits:
         return "WaitForConfig"
     if empty or routes.word in ("Failed", "WaitForRoutes"):
         return "WaitForConfig"
@@ -115,9 +118,11 @@ def _conditions(
         ),
         condition(
             "Configured",
-            "False" if outcome.problems or outcome.paused else "True",
+            "False" if outcome.problems or outcome.paused or outcome.waits else "True",
             outcome.reason,
-            NO_CONFIG if outcome.paused else "; ".join([*([failure] if failure else []), *outcome.notes]),
+            NO_CONFIG
+            if outcome.paused
+            else "; ".join([*([failure] if failure else []), *outcome.waits, *outcome.notes]),
         ),
         condition(
             "RoutesReady",
@@ -144,12 +149,12 @@ def _conditions(
     return [ready, *parts, *capacity]
 
 
-def deleting_status(network: MultiNicNetwork, message: str, now: datetime) -> MultiNicNetworkStatus:
-    """The status of a network whose deletion waits, as ``message`` says."""
+def deleting_status(network: MultiNicNetwork, reason: str, message: str, now: datetime) -> MultiNicNetworkStatus:
+    """The status of a network whose deletion waits, as ``message`` says and ``reason`` tells programs."""
     old = network.status or MultiNicNetworkStatus()
     undated = [
         Condition(type="Ready", status="False", reason=DELETING, message=message, last_transition_time=""),
-        Condition(type=DELETING, status="True", reason="AddressesInUse", message=message, last_transition_time=""),
+        Condition(type=DELETING, status="True", reason=reason, message=message, last_transition_time=""),
     ]
     new = [dated(condition, old.conditions, network.metadata.generation, now) for condition in undated]
     kept = [condition for condition in old.conditions if condition.type not in ("Ready", DELETING)]

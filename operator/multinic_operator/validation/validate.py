@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from multinic_core.addressing import overlaps, parse_blocks, parse_network
+from multinic_core.clusterfacts import NO_FACTS, ClusterFacts, configure
 from multinic_core.errors import ConfigError
 from multinic_core.hookspecs import NetworkConfig
 from multinic_core.model import (
@@ -66,6 +67,7 @@ def validate(
     claims: Iterable[Claim] = (),
     recorded: CIDRSpec | None = None,
     around: Surroundings | None = None,
+    facts: ClusterFacts = NO_FACTS,
 ) -> Intent:
     """What the network asks for.
 
@@ -74,6 +76,7 @@ def validate(
         claims: subnets of other networks, from :func:`multinic_operator.validation.claims.claims_on`.
         recorded: the CIDR that exists.
         around: the NICs and the cluster's own networks.
+        facts: what the network's main plugin reads.
 
     Raises:
         ConfigError: all problems at once.
@@ -83,7 +86,7 @@ def validate(
     warnings: list[str] = []
     if len(network.name) > LABEL_VALUE_LENGTH:
         problems.append(f"metadata.name: found {len(network.name)} characters, expected at most {LABEL_VALUE_LENGTH}")
-    config = _plugin(network, registry, nodes, problems)
+    config = _plugin(network, registry, nodes, facts, problems)
     policy = network.spec.attach_policy
     if policy is not None and policy.strategy not in registry.strategies:
         known = sorted(registry.strategies.objects)
@@ -147,14 +150,18 @@ def _judge(
 
 
 def _plugin(
-    network: MultiNicNetwork, registry: Registry, nodes: Sequence[HostInterface], problems: list[str]
+    network: MultiNicNetwork,
+    registry: Registry,
+    nodes: Sequence[HostInterface],
+    facts: ClusterFacts,
+    problems: list[str],
 ) -> NetworkConfig | None:
     name = network.spec.plugin.type
     if name not in registry.main_plugins:
         problems.append(f"spec.plugin.type: found {name!r}, expected one of {sorted(registry.main_plugins.objects)!r}")
         return None
     try:
-        return registry.main_plugins[name].network_config(network, nodes)
+        return configure(registry.main_plugins[name], network, nodes, facts)
     except ConfigError as error:
         problems.extend(error.problems)
     except Exception as error:  # a foreign plugin may raise anything, and stops only its own networks

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from multinic_core.clusterfacts import NO_FACTS
 from multinic_core.ports import Store
+from multinic_operator.dependents.kinds import ForeignKinds
 from multinic_operator.networks.removal import in_use
 from multinic_operator.validation.claims import claims_on
 from multinic_operator.validation.surroundings import Watch
@@ -21,9 +23,11 @@ UNCHECKED = "not checked against the cluster, which is still being read; the sta
 class Judging:
     """Judges networks by the stores of this process."""
 
-    def __init__(self, world: World, around: Watch) -> None:
+    def __init__(self, world: World, around: Watch, foreign: ForeignKinds | None = None) -> None:
+        """``foreign``: kinds of others, as far as they are followed here; None: they are not looked at."""
         self._world = world
         self._around = around
+        self._foreign = foreign
 
     def judge(self, question: Question) -> Sequence[str]:
         """The warnings for a network that may be stored.
@@ -41,10 +45,13 @@ class Judging:
         cidrs = {cidr.name: cidr.spec for cidr in world.cidrs.list()}
         recorded = cidrs.get(network.name) if question.old is not None else None
         claims = claims_on(network, world.networks.list(), cidrs)
-        intent = validate(network, world.registry, world.hosts.list(), claims, recorded, self._around.now())
+        plugin = world.registry.main_plugins.objects.get(network.spec.plugin.type)
+        facts = self._foreign.facts_now(plugin) if self._foreign is not None else NO_FACTS
+        intent = validate(network, world.registry, world.hosts.list(), claims, recorded, self._around.now(), facts)
         if recorded is not None and (edits := unsafe_edits(recorded, network, intent.blocks)):
             refuse_edits(edits, in_use(world.pools.list(), network.name).total())
-        return [*intent.warnings, *intent.low, *self._missing_namespaces(network.spec.namespaces or [])]
+        told = (*intent.warnings, *intent.config.waits, *intent.config.notes, *intent.low)
+        return [*told, *self._missing_namespaces(network.spec.namespaces or [])]
 
     def _missing_namespaces(self, listed: Sequence[str]) -> Sequence[str]:
         existing = {item.name for item in self._world.namespaces.list()}

@@ -11,6 +11,7 @@ import trio
 from multinic_core.errors import MultinicError
 from multinic_core.model import SECRETS, WEBHOOK_CONFIGURATIONS
 from multinic_core.ports import Key
+from multinic_operator.dependents.kinds import ForeignKinds
 from multinic_operator.validation.surroundings import Watch
 from multinic_operator.webhook.certificates import Bundle
 from multinic_operator.webhook.judging import Judging
@@ -50,6 +51,7 @@ class _Bell:
 async def serve_webhook(
     world: World,
     around: Watch,
+    foreign: ForeignKinds | None = None,
     *,
     host: str = "",
     port: int,
@@ -61,6 +63,7 @@ async def serve_webhook(
     The stores of ``world`` are filled by somebody else. Until they are complete every network is let through.
 
     Args:
+        foreign: kinds of others, as far as they are followed here.
         host: address to listen on; "" for all.
         port: 0 takes a free one.
         names: host names and addresses of the certificate, beside the Service's and those in the configuration.
@@ -72,7 +75,7 @@ async def serve_webhook(
     keeper = Keeper(
         world, secret=SERVICE, configuration=CONFIGURATION, names={service, f"{service}.cluster.local", *names}
     )
-    judging = Judging(world, around)
+    judging = Judging(world, around, foreign)
     changed = _Bell()
     kube = world.kube
     kube.store(WEBHOOK_CONFIGURATIONS, field_selector=f"metadata.name={CONFIGURATION}").subscribe(changed.ring)
