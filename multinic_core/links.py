@@ -24,6 +24,7 @@ from multinic_core.plan import (
     NodeView,
     Plan,
     SetSysctl,
+    ShapeLink,
     Step,
 )
 
@@ -49,8 +50,10 @@ def plan_child_links(
     link_kind: str,
     *,
     mtu: int | None = None,
+    vlan: int | None = None,
     attributes: Mapping[str, int],
     source_routing: bool = False,
+    rate_limit: bool = False,
     arp: bool = True,
     mac_of_parent: str = "",
 ) -> Plan:
@@ -58,8 +61,10 @@ def plan_child_links(
 
     Args:
         mtu: bytes; None takes each parent's.
+        vlan: put each link on the VLAN link of this id on its parent; None puts it on the parent itself.
         attributes: ``IFLA_INFO_DATA`` by the kernel's attribute name.
         source_routing: give each link a routing table and, for each of its addresses, a rule that leads there.
+        rate_limit: hold each link to what the attachment policy promised on its NIC.
         arp: these links ask and answer ARP.
         mac_of_parent: why these links have the MAC address of their parent and no other; "" when they have their own.
 
@@ -94,10 +99,13 @@ def plan_child_links(
                 mtu or parent.mtu,
                 dict(attributes),
                 link.mac_address,
+                vlan or 0,
             )
         )
         steps.extend(AddAddress(link.ifname, address) for address in link.addresses)
         steps.extend(_set_all(link.ifname, settings))
+        if rate_limit and link.rate:
+            steps.append(ShapeLink(link.ifname, link.rate))
         if source_routing:
             steps.extend(_source_routing(link, source_table(request.ifname, position)))
     if source_routing and len(request.links) > TABLES:

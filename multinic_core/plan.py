@@ -135,6 +135,8 @@ class LinkRequest:
     """PCI address of the device that the kubelet gave the pod for this link, or ""."""
     mac_address: str = ""
     """That the pod asks for, or ""."""
+    rate: int = 0
+    """bit/s that the attachment policy promised the pod on this NIC; 0: nothing was promised."""
     gateways: tuple[IPAddress, ...] = ()
     """That an IPAM executable names for the addresses."""
     routes: tuple[tuple[IPNetwork, IPAddress | None], ...] = ()
@@ -254,8 +256,27 @@ def _setting_parts(key: str) -> tuple[str, str]:
     return "", ""
 
 
+@dataclass(frozen=True, slots=True)
+class ShapeLink:
+    """Hold what the pod sends over one of its links to a rate; goes with the link."""
+
+    ifname: str
+    rate: int
+    """bit/s, above 0."""
+
+
 Step: TypeAlias = (
-    CreateLink | AddAddress | AddRoute | AddRule | SetSysctl | TakeDevice | ConfigureVf | RunIpam | RunPlugin | Act
+    CreateLink
+    | AddAddress
+    | AddRoute
+    | AddRule
+    | SetSysctl
+    | ShapeLink
+    | TakeDevice
+    | ConfigureVf
+    | RunIpam
+    | RunPlugin
+    | Act
 )
 
 
@@ -288,6 +309,10 @@ class Plan:
     @property
     def sysctls(self) -> tuple[SetSysctl, ...]:
         return tuple(step for step in self.steps if isinstance(step, SetSysctl))
+
+    @property
+    def shapes(self) -> tuple[ShapeLink, ...]:
+        return tuple(step for step in self.steps if isinstance(step, ShapeLink))
 
     @property
     def devices(self) -> tuple[TakeDevice, ...]:

@@ -11,14 +11,25 @@ from typing import Any
 
 from multinic_core.devices import ConfigureVf, TakeDevice, VfSettings
 from multinic_core.outside import Act, RunIpam, RunPlugin
-from multinic_core.plan import MAIN_TABLE, AddAddress, AddRoute, AddRule, CreateLink, NextHop, Plan, SetSysctl, Step
+from multinic_core.plan import (
+    MAIN_TABLE,
+    AddAddress,
+    AddRoute,
+    AddRule,
+    CreateLink,
+    NextHop,
+    Plan,
+    SetSysctl,
+    ShapeLink,
+    Step,
+)
 
 _REST: Mapping[str, type[RunIpam | RunPlugin | Act]] = {"ipam": RunIpam, "plugin": RunPlugin, "act": Act}
 _NAMES = {kind: name for name, kind in _REST.items()}
 OUTSIDE_STEPS = tuple(_REST)
 """How the steps that others do are called."""
 
-_KNOWN = {"link", "address", "route", "rule", "sysctl", "device", "vf", *_REST}
+_KNOWN = {"link", "address", "route", "rule", "sysctl", "shape", "device", "vf", *_REST}
 
 _quoted = json.encoder.encode_basestring_ascii
 
@@ -55,6 +66,8 @@ def _encode_step(step: Step) -> str:
             return f'{{"step":"route",{route}}}'
         case AddRule():
             return f'{{"step":"rule","src":"{step.src}","table":{step.table},"priority":{step.priority}}}'
+        case ShapeLink():
+            return f'{{"step":"shape","ifname":{_quoted(step.ifname)},"rate":{step.rate}}}'
         case TakeDevice():
             return json.dumps({"step": "device", **asdict(step)}, separators=(",", ":"), default=str)
         case ConfigureVf():
@@ -102,6 +115,8 @@ def _decode_step(step: dict[str, Any]) -> Step:
             return AddRule(ip_network(step["src"]), step["table"], step["priority"])
         case "sysctl":
             return SetSysctl(step["key"], step["value"])
+        case "shape":
+            return ShapeLink(step["ifname"], step["rate"])
         case "device":
             lists = {name: tuple(step[name]) for name in ("altnames_before", "rdma_devices")}
             held = {"addresses_before": tuple(map(ip_interface, step["addresses_before"]))}

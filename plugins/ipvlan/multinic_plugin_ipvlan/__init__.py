@@ -29,8 +29,12 @@ class IpvlanArgs(PluginArgs):
     """Whether pods on one NIC reach each other: ``ip link add … type ipvlan mode MODE FLAG``."""
     mtu: int | None = Field(default=None, ge=0, le=65535)
     """Bytes, at most the parent's; 0 or absent: the parent's. ``ip link add … mtu MTU``."""
+    vlan: int | None = Field(default=None, ge=1, le=4094)
+    """Links lie on the VLAN of this id of their NIC: ``ip link add link NIC name NIC.VLAN type vlan id VLAN``."""
     source_routing: bool = Field(default=False, alias="sourceRouting")
     """Replies leave through the NIC that was asked: ``ip rule add from ADDRESS lookup TABLE`` for each link."""
+    rate_limit: bool = Field(default=False, alias="rateLimit")
+    """A pod sends no more over a NIC than its policy promised: ``tc qdisc replace dev LINK root tbf rate RATE``."""
     master: str | None = None
     """Accepted for old manifests; the attachment policy chooses the NICs."""
 
@@ -46,7 +50,8 @@ class Ipvlan:
         """The arguments that the user wrote, with their JSON types.
 
         Raises:
-            ConfigError: an unknown argument, mode or flag, or an ``mtu`` that is no number of bytes.
+            ConfigError: an unknown argument, mode or flag, an ``mtu`` that is no number of bytes, or a
+                ``vlan`` that is no id.
         """
         args = read_args(IpvlanArgs, network.spec.plugin.args or {})
         return NetworkConfig(args.model_dump(exclude_unset=True, by_alias=True))
@@ -65,8 +70,10 @@ class Ipvlan:
             node,
             "ipvlan",
             mtu=args.mtu or None,
+            vlan=args.vlan,
             attributes=attributes,
             source_routing=args.source_routing,
+            rate_limit=args.rate_limit,
             arp=args.mode == "l2",  # the other modes never ask for, nor tell, a MAC address
             mac_of_parent=SHARED_MAC,
         )
