@@ -11,7 +11,14 @@ The fake of the Kubernetes port is in :mod:`multinic_core.testing.kube`.
 
 from multinic_core.testing.actions import check_action
 from multinic_core.testing.conformance import check_ipam, check_main_plugin, check_strategy
-from multinic_core.testing.examples import example_network, example_nic, example_node, example_pool, example_request
+from multinic_core.testing.examples import (
+    example_network,
+    example_nic,
+    example_node,
+    example_pool,
+    example_request,
+    example_vf,
+)
 
 __all__ = [
     "check_action",
@@ -23,4 +30,5 @@ __all__ = [
     "example_node",
     "example_pool",
     "example_request",
+    "example_vf",
 ]

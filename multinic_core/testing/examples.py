@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from ipaddress import ip_interface, ip_network
 from typing import Any
 
+from multinic_core.devices import Vf, VfSettings
 from multinic_core.model import AttachPolicy, MultiNicNetwork, MultiNicNetworkSpec, ObjectMeta, PluginSpec
 from multinic_core.plan import AttachmentRequest, LinkRequest, Nic, NodeView, PodReference
 from multinic_core.pools import HeldIndexes, Pool
 
 
 def example_nic(number: int = 1, *, mtu: int = 1500) -> Nic:
-    """NIC ``eth<number>`` with address 10.0.<number>.1/24."""
+    """NIC ``eth<number>`` with address 10.0.<number>.1/24 and two virtual functions."""
     return Nic(
         ifname=f"eth{number}",
         ifindex=10 + number,
@@ -23,7 +24,25 @@ def example_nic(number: int = 1, *, mtu: int = 1500) -> Nic:
         vendor="15b3",
         product="1019",
         pci_address=f"0000:{number:02x}:00.0",
+        driver="mlx5_core",
         speed=25_000,
+        vfs=tuple(example_vf(number, index, mtu=mtu) for index in range(2)),
+        vfs_possible=8,
+    )
+
+
+def example_vf(number: int = 1, index: int = 0, *, mtu: int = 1500) -> Vf:
+    """A virtual function of NIC ``eth<number>`` that nobody has, ``eth<number>v<index>``."""
+    return Vf(
+        index=index,
+        pci_address=f"0000:{number:02x}:10.{index}",
+        driver="mlx5_core",
+        ifname=f"eth{number}v{index}",
+        ifindex=1000 + 10 * number + index,
+        mac_address=f"02:00:00:01:{number:02x}:{index:02x}",
+        mtu=mtu,
+        rdma_devices=(f"mlx5_{10 * number + index}",),
+        settings=VfSettings("00:00:00:00:00:00", 0, 0, True, False, "auto", 0, 0),
     )
 
 

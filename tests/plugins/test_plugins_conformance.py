@@ -15,6 +15,11 @@ REGISTRY = load_plugins()
         pytest.param("ipvlan", {"mode": "l3", "flag": "vepa", "mtu": "1400"}, id="ipvlan-all"),
         pytest.param("macvlan", {}, id="macvlan-defaults"),
         pytest.param("macvlan", {"mode": "passthru", "mtu": "1280"}, id="macvlan-all"),
+        pytest.param("sriov", {}, id="sriov-defaults"),
+        pytest.param("sriov", {"vlan": "210", "vlanQoS": "3", "trust": "on", "mtu": "1400"}, id="sriov-all"),
+        pytest.param("host-device", {}, id="host-device-defaults"),
+        pytest.param("host-device", {"mtu": "1400"}, id="host-device-mtu"),
+        pytest.param("mellanox", {}, id="mellanox"),
     ],
 )
 def test_main_plugin_conforms(name, args):

@@ -6,22 +6,16 @@ Both end as ``host-device`` on the nodes; a ``mellanox`` network has its devices
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from multinic_core import AttachmentRequest, ConfigError, MainPlugin, NetworkConfig, NodeView, Plan, hookimpl
+from multinic_core import AttachmentRequest, MainPlugin, NetworkConfig, NodeView, Plan, hookimpl
 from multinic_core.clusterfacts import NO_FACTS, ClusterFacts, KeptKind
 from multinic_core.model import HostInterface, MultiNicNetwork
+from multinic_core.plan import Nic
 from multinic_plugin_host_device.args import HostDeviceArgs, MellanoxArgs
 from multinic_plugin_host_device.cluster import NIC_CLUSTER_POLICIES, host_device_config, mellanox_config
-
-
-def plan_devices(request: AttachmentRequest, node: NodeView) -> Plan:
-    """One device per chosen NIC.
-
-    Raises:
-        ConfigError: the node cannot give devices.
-    """
-    raise ConfigError(f"host-device: node {node.name!r} gives none yet of {[link.parent for link in request.links]!r}")
+from multinic_plugin_host_device.plan import plan_devices, unavailable
 
 
 class HostDevice:
@@ -39,11 +33,16 @@ class HostDevice:
         """
         return host_device_config(network)
 
+    def unavailable(self, config: Mapping[str, Any], nic: Nic, node: NodeView) -> str:
+        """Why a NIC is not meant, or cannot be given to a pod now; "" when it can."""
+        return unavailable(config, nic, node)
+
     def plan(self, request: AttachmentRequest, node: NodeView) -> Plan:
-        """One device per chosen NIC.
+        """One device per link: the one that the kubelet gave the pod, else the chosen NIC itself.
 
         Raises:
-            ConfigError: the node cannot give devices.
+            ConfigError: arguments that do not fit, or a NIC that is not what they name.
+            SelectionError: a device is in use.
         """
         return plan_devices(request, node)
 
@@ -67,12 +66,12 @@ class Mellanox:
         """
         return mellanox_config(network, facts)
 
-    def plan(self, request: AttachmentRequest, node: NodeView) -> Plan:
-        """As host-device.
+    def unavailable(self, config: Mapping[str, Any], nic: Nic, node: NodeView) -> str:
+        """Why a NIC is not meant, or cannot be given to a pod now; "" when it can."""
+        return unavailable(config, nic, node)
 
-        Raises:
-            ConfigError: the node cannot give devices.
-        """
+    def plan(self, request: AttachmentRequest, node: NodeView) -> Plan:
+        """As host-device. Raises as it does."""
         return plan_devices(request, node)
 
 

@@ -6,13 +6,16 @@ In the cluster a network becomes objects of the SR-IOV operator, which makes the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from multinic_core import AttachmentRequest, ConfigError, MainPlugin, NetworkConfig, NodeView, Plan, hookimpl
+from multinic_core import AttachmentRequest, MainPlugin, NetworkConfig, NodeView, Plan, hookimpl
 from multinic_core.clusterfacts import NO_FACTS, ClusterFacts
 from multinic_core.model import HostInterface, MultiNicNetwork
+from multinic_core.plan import Nic
 from multinic_plugin_sriov.args import SriovArgs
 from multinic_plugin_sriov.cluster import KEEPS, READS, cluster_config
+from multinic_plugin_sriov.plan import plan_vfs, unavailable
 
 
 class Sriov:
@@ -34,13 +37,18 @@ class Sriov:
         """
         return cluster_config(network, nodes, facts)
 
+    def unavailable(self, config: Mapping[str, Any], nic: Nic, node: NodeView) -> str:
+        """Why a NIC has no VF for another link now, or ""."""
+        return unavailable(config, nic, node)
+
     def plan(self, request: AttachmentRequest, node: NodeView) -> Plan:
-        """One VF per chosen NIC.
+        """One VF per link.
 
         Raises:
-            ConfigError: the node cannot give VFs.
+            ConfigError: arguments that do not fit, or that the NIC cannot honour.
+            SelectionError: no VF is free, or the one that is named is in use.
         """
-        raise ConfigError(f"sriov: node {node.name!r} gives no VFs yet to {[link.parent for link in request.links]!r}")
+        return plan_vfs(request, node)
 
 
 @hookimpl

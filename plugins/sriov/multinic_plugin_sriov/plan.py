@@ -1,0 +1,84 @@
+"""On the node: which virtual function a link gets, and the settings that are laid down for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from multinic_core import AttachmentRequest, ConfigError, NodeView, Plan
+from multinic_core.deviceplans import (
+    choose_vf,
+    find_nic,
+    mtu_problem,
+    no_vf_reason,
+    plan_taken,
+    set_vf_up,
+    take_vf,
+)
+from multinic_core.devices import ConfigureVf, TakeDevice, Vf, VfSettings
+from multinic_core.plan import LinkRequest, Nic
+from multinic_plugin_sriov.args import SriovArgs, sriov_block
+
+SWITCH = {"on": True, "off": False}
+
+
+def unavailable(config: Mapping[str, Any], nic: Nic, node: NodeView) -> str:
+    """Why a NIC has no virtual function for another link now, or ""."""
+    return no_vf_reason(nic, node)
+
+
+def plan_vfs(request: AttachmentRequest, node: NodeView) -> Plan:
+    """One virtual function per link: the one that the kubelet gave the pod, else the first free one of the chosen NIC.
+
+    Raises:
+        ConfigError: arguments that do not fit, or that this NIC cannot honour; all links at once.
+        SelectionError: no virtual function is free, or the one that is named is in use.
+    """
+    args = sriov_block(request.config)
+    taken: list[tuple[TakeDevice, tuple[ConfigureVf, ...]]] = []
+    problems: list[str] = []
+    for link in request.links:
+        nic = find_nic(link, node)
+        vf = choose_vf(link, nic, node, [step for step, _ in taken])
+        problems += _problems(args, link, nic, vf)
+        taken.append((take_vf(link, nic, vf, args.mtu or 0), set_vf_up(link, nic, vf, _settings(args, link))))
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
+    return plan_taken(request, taken)
+
+
+def _settings(args: SriovArgs, link: LinkRequest) -> VfSettings:
+    return VfSettings(
+        mac_address=link.mac_address,
+        vlan=args.vlan,
+        qos=args.vlan_qos,
+        spoof_check=None if args.spoofchk is None else SWITCH[args.spoofchk],
+        trust=None if args.trust is None else SWITCH[args.trust],
+        link_state=args.link_state,
+        min_tx_rate=args.min_tx_rate,
+        max_tx_rate=args.max_tx_rate,
+    )
+
+
+def _problems(args: SriovArgs, link: LinkRequest, nic: Nic, vf: Vf) -> list[str]:
+    subject = f"VF {vf.index} of NIC {nic.ifname!r}"
+    found = [mtu_problem(args.mtu or 0, nic.mtu, f"the MTU of {nic.ifname!r}") if vf.ifname else ""]
+    rate = max(args.min_tx_rate or 0, args.max_tx_rate or 0)
+    if nic.speed and rate > nic.speed:
+        key = "max_tx_rate" if args.max_tx_rate == rate else "min_tx_rate"
+        found.append(f"plugin.{key}: found {rate}, expected at most {nic.speed} Mbit/s, the speed of {nic.ifname!r}")
+    if link.mac_address and link.mac_address == nic.mac_address:
+        found.append(
+            f"link {link.ifname!r}: found MAC address {link.mac_address!r} asked for, which is that of NIC"
+            f" {nic.ifname!r} itself, expected another one"
+        )
+    if vf.settings == VfSettings():
+        return [each for each in found if each]  # the kernel tells nothing of them, and has the last word
+    if (args.min_tx_rate or args.max_tx_rate) and vf.settings.max_tx_rate is None:
+        key = "max_tx_rate" if args.max_tx_rate else "min_tx_rate"
+        found.append(f"plugin.{key}: found {rate} for {subject}, a rate without support: its driver tells of no rates")
+    if args.spoofchk is not None and vf.settings.spoof_check is None:
+        found.append(f"plugin.spoofchk: found {args.spoofchk!r} for {subject}, whose driver has no spoof check")
+    if args.trust is not None and vf.settings.trust is None:
+        found.append(f"plugin.trust: found {args.trust!r} for {subject}, whose driver knows no trust")
+    return [each for each in found if each]
