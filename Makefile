@@ -24,7 +24,7 @@ test: .venv/.ready .tools/.ready ## Run every test: kernel tests this kernel can
 	$(RUN) -m multinic_lab.kernel.kernel_tests || status=1; \
 	tail -n +1 -f --pid=$$sriov $$logs/sriov; wait $$sriov; sriov=$$?; \
 	tail -n +1 -f --pid=$$here $$logs/here; wait $$here || status=1; \
-	case $$sriov in 0) ;; 77) grep '^\*\*\* ' $$logs/sriov;; *) echo "SR-IOV tests failed with status $$sriov: see above"; status=1;; esac; \
+	case $$sriov in 0) ;; 77) grep -E '^(\*\*\*|provision emulator:) ' $$logs/sriov;; *) echo "SR-IOV tests failed with status $$sriov: see above"; status=1;; esac; \
 	rm -rf $$logs; exit $$status
 
 test-sriov: .venv/.ready .tools/.emulator ## Run the tests that need SR-IOV NICs, in an emulated PC
