@@ -46,6 +46,11 @@ class Ground:
             raise AssertionError(f"{' '.join(command)}: {done.stderr}")
         return json.loads(done.stdout or "[]")
 
+    def run(self, path: str, *command: str) -> None:
+        """Run a command in a namespace; it must succeed."""
+        inside = ["ip", "netns", "exec", path.rpartition("/")[2], *command]
+        subprocess.run(inside, env=self._environment, check=True, timeout=60)
+
     def nic(self, ifname: str, *addresses: str) -> int:
         """Give the node a NIC (a veth into the fabric), up, with these addresses; gives its ifindex."""
         far = self.fabric.rpartition("/")[2]

@@ -1,5 +1,7 @@
 """Discovery against a real kernel: what is done to the node's links shows in the view, soon and without polling."""
 
+import errno
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -10,9 +12,11 @@ import trio
 import trio.testing
 from multinic_daemon.discovery import discovery as discovery_module
 from multinic_daemon.discovery.discovery import Discovery
+from multinic_daemon.netlink import Conversation, open_netns
 from multinic_daemon.netlink.events import Events
+from multinic_daemon.netlink.statistics import read_carried
 
-from multinic_core import Nic
+from multinic_core import KernelError, Nic
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth")]
 
@@ -89,6 +93,45 @@ async def test_every_change_of_a_nic_shows(ground: Any):
         await shows(found, lambda f: not f.view().nics["fast0"].up)
         ground.ip(node, "link", "del", "fast0")
         await shows(found, lambda f: names(f) == [])
+
+
+async def test_speed_and_alternative_names_are_those_of_the_nodes_own_namespace(ground: Any):
+    """A veth says 10 Gbit/s; a name that is added shows, and a pulled cable leaves the speed that was known."""
+    primary(ground)
+    ground.nic("eth1", "10.0.1.5/24")
+    ground.ip(ground.node, "link", "property", "add", "dev", "eth1", "altname", "enp9s0", "altname", "fast-network-0")
+    async with discovering(ground) as found:
+        nic = found.view().nics["eth1"]
+        assert (nic.speed, nic.altnames) == (10_000, ("enp9s0", "fast-network-0"))
+        ground.ip(ground.node, "link", "property", "del", "dev", "eth1", "altname", "enp9s0")
+        await shows(found, lambda f: f.view().nics["eth1"].altnames == ("fast-network-0",))
+        ground.ip(ground.fabric, "link", "set", "far-eth1", "down")
+        await shows(found, lambda f: not f.view().nics["eth1"].up)
+        assert found.view().nics["eth1"].speed == 10_000
+
+
+SEND_1000 = """
+import socket
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+sender.sendto(bytes(1000), ("10.0.1.255", 9))
+"""
+
+
+def test_what_a_nic_carried_is_read_as_other_tools_read_it(ground: Any):
+    """The counters are those of the NIC in the node's namespace, sent and received in their places."""
+    ground.nic("eth1", "10.0.1.5/24")
+    ground.run(ground.node, sys.executable, "-S", "-c", SEND_1000)
+    ground.ip(ground.node, "link", "set", "eth1", "down")  # so that nothing is sent meanwhile
+    ifindex = ground.link(ground.node, "eth1")["ifindex"]
+    counted = ground.ip(ground.node, "-s", "link", "show", "eth1")[0]["stats64"]
+    with open_netns(ground.node) as netns, Conversation(netns) as kernel:
+        carried = read_carried(kernel, ifindex)
+        with pytest.raises(KernelError) as caught:
+            read_carried(kernel, ifindex + 1000)
+    assert carried == (counted["tx"]["bytes"], counted["rx"]["bytes"])
+    assert carried.transmitted - carried.received > 900
+    assert caught.value.errno == errno.ENODEV
 
 
 async def test_the_default_route_decides_the_primary_as_it_moves(ground: Any):
