@@ -76,7 +76,9 @@ def _judge_row(row: Row, world: World, seen: _Seen) -> Iterator[Finding]:
         *([finding(Kind.POD_GONE)] if seen.pod == "gone" and not seen.sandbox.gone else ()),
         *(
             finding(kind, kernel="; ".join(sentences))
-            for kind, sentences in _kernel_differences(record.plan, seen.namespace).items()
+            for kind, sentences in _kernel_differences(
+                record.plan, seen.namespace, world.kernel.routing.links.values()
+            ).items()
             if sentences
         ),
     ]
@@ -126,7 +128,9 @@ def _see(row: Row, world: World, residence: Residence, entries: Entries | None) 
     return _Seen(sandbox, namespace, elsewhere, _pod_text(row, world), mirror_text(row, entries))
 
 
-def _kernel_differences(plan: Plan, namespace: NamespaceSeen | None) -> Mapping[Kind, list[str]]:
+def _kernel_differences(
+    plan: Plan, namespace: NamespaceSeen | None, node_links: Iterable[Link]
+) -> Mapping[Kind, list[str]]:
     """Sentences by kind; nothing without a namespace to look into."""
     if namespace is None:
         return {}
@@ -152,7 +156,7 @@ def _kernel_differences(plan: Plan, namespace: NamespaceSeen | None) -> Mapping[
         addresses += [f"{ifname} has {address} beyond the row" for address in _sorted(lasting - planned)]
     return {
         Kind.LINKS_MISSING: [f"{step.ifname} is missing" for step in plan.links if step.ifname not in links],
-        Kind.LINK_DIFFERS: compare(there, observed, namespace.node_netns_id),
+        Kind.LINK_DIFFERS: compare(there, observed, namespace.node_netns_id, node_links),
         Kind.ADDRESS_DIFFERS: addresses,
     }
 

@@ -8,6 +8,7 @@ from multinic_daemon.audit.attachments import judge_addresses, judge_rows, judge
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.mirror import judge_mirror
 from multinic_daemon.audit.routing import judge_routing
+from multinic_daemon.audit.vlans import judge_vlans
 from multinic_daemon.audit.world import World
 
 
@@ -17,6 +18,7 @@ def judge(world: World) -> tuple[Finding, ...]:
         *judge_rows(world),
         *judge_addresses(world),
         *judge_strangers(world),
+        *judge_vlans(world),
         *judge_mirror(world),
         *judge_routing(world),
         *_tombstones(world),

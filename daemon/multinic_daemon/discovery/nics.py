@@ -7,7 +7,7 @@ link                                         taken
 ===========================================  =======================================================================
 physical, also virtio and VFs ("")           yes
 ``bond``, ``team``                           yes; its members are not
-``vlan``, ``ipoib``                          yes, on any parent
+``vlan``, ``ipoib``                          yes, on any parent; but not a VLAN link that we made for pods
 ``veth``                                     with an address on a network of its own (not /32 or /128): how nested
                                              nodes get their NICs. A pod's peer has no such address
 ``macvlan``, ``macvtap``, ``ipvlan``         only when the parent is in another namespace: then the node itself lives
@@ -42,6 +42,7 @@ from dataclasses import dataclass, field
 from multinic_core.plan import IPAddress, IPInterface, Nic
 from multinic_daemon.discovery.hardware import NO_HARDWARE, Hardware
 from multinic_daemon.netlink.observed import Address, Link, Route
+from multinic_daemon.podlinks.vlans import made_for_pods
 
 _LEADING_OUT = frozenset({"", "bond", "team", "vlan", "ipoib", "veth"})
 _POD_LIKE = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
@@ -135,7 +136,7 @@ def _counts(address: Address) -> bool:
 
 
 def _leads_out(link: Link, own: Iterable[IPInterface]) -> bool:
-    if link.loopback or link.hardware not in _CARRYING:
+    if link.loopback or link.hardware not in _CARRYING or made_for_pods(link):
         return False
     if link.link_kind in _POD_LIKE:
         return link.parent_netns_id is not None

@@ -32,6 +32,7 @@ from multinic_daemon.engine.inputs import NO_FACTS, Known, PodFacts, class_ids, 
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.lanes import Held
 from multinic_daemon.engine.macs import share_out
+from multinic_daemon.engine.parents import vlans_kept
 from multinic_daemon.engine.planning import main_plugin, make_plan
 from multinic_daemon.engine.podroutes import pod_routes
 from multinic_daemon.engine.select import choose, decision, find_members, link_names, strategy_of
@@ -107,7 +108,8 @@ async def _make(engine: Engine, call: Invocation, prepared: Prepared, worker: He
     crashpoints.reached("add.journaled")
     try:
         apply = partial(engine.kernel.apply_plan, prepared.new.plan, call.netns, record.group)
-        made = await worker.run(apply)
+        async with vlans_kept(engine, prepared.new.plan.links):
+            made = await worker.run(apply)
         crashpoints.reached("add.applied")
         _require_in_time(worker, last)
         result = link_result(call.netns, prepared.links, made, call.netconf.ipam)

@@ -38,9 +38,14 @@ UNDO_SECONDS = 15.0
 
 
 class KeyedLocks:
-    """One lock per key, kept only while somebody holds it or waits for it."""
+    """One lock per key, kept only while somebody holds it or waits for it.
 
-    def __init__(self) -> None:
+    Args:
+        subject: what a key names, for messages, with ``{0}`` and ``{1}`` for its parts.
+    """
+
+    def __init__(self, subject: str = "interface {1!r} of container {0!r}") -> None:
+        self._subject = subject
         self._locks: dict[tuple[str, str], tuple[trio.Lock, int]] = {}
 
     @asynccontextmanager
@@ -53,8 +58,8 @@ class KeyedLocks:
                     await lock.acquire()
                 if waiting.cancelled_caught:
                     raise DaemonUnavailableError(
-                        f"interface {key[1]!r} of container {key[0]!r}: another call has been at work on it for"
-                        f" more than {LOCK_SECONDS:g} seconds; try again later"
+                        f"{self._subject.format(*key)}: another call has been at work on it for more than"
+                        f" {LOCK_SECONDS:g} seconds; try again later"
                     )
             else:
                 lock.acquire_nowait()  # without the turn of the event loop that acquire() takes
@@ -106,6 +111,8 @@ class Engine:
     """Has an Event written on a pod, soon and without waiting."""
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     """By (container id, ifname)."""
+    vlans: KeyedLocks = field(default_factory=lambda: KeyedLocks("VLAN {1} on link {0} of this node"))
+    """By (index of the NIC, VLAN id): making pod links on a VLAN link, and removing it, take turns."""
     making: Lane = field(default_factory=lambda: Lane("make links", MAKERS, CALLS, prompt=True))
     """Of ADD and CHECK."""
     leftovers: Leftovers = field(default_factory=Leftovers)

@@ -11,6 +11,7 @@ from multinic_core.errors import ConfigError, MultinicError
 from multinic_daemon import crashpoints
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.parents import leave_vlans
 from multinic_daemon.journal.journal import AttachmentKey, Record
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
             removed = await _remove(engine, record, record.netns)
             if not removed and netns and netns != record.netns:
                 await _remove(engine, record, netns)
+            await leave_vlans(engine, record)
         crashpoints.reached(f"{point}.removed")
         engine.journal.forget(record)
     except BaseException:

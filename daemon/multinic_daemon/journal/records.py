@@ -9,6 +9,7 @@ from typing import Any, Literal
 from multinic_core.plan import AddRule, Allocation, Plan, PodReference
 from multinic_daemon.journal.codec import OUTSIDE_STEPS, decode_plan
 from multinic_daemon.journal.decisions import Decision
+from multinic_daemon.podlinks.kernel import Parent, parent_of
 
 State = Literal["pending", "ready", "deleting", "adopted", "unknown"]
 """``adopted``: held for a pod that this journal did not attach; ``unknown``: held by links of nobody knows whom. Both
@@ -85,6 +86,13 @@ class Record:
     def outside(self) -> bool:
         """Whether others do a part of it: executables, or actions of plugins."""
         return any(word in self.plan_json for word in _OUTSIDE)
+
+    @property
+    def vlans(self) -> tuple[Parent, ...]:
+        """The VLAN links of the node that its links lie on, sorted."""
+        if '"vlan":' not in self.plan_json:
+            return ()
+        return tuple(sorted({parent_of(link) for link in self.plan.links if link.vlan}))
 
     @property
     def rules(self) -> tuple[AddRule, ...]:

@@ -44,6 +44,7 @@ IFLA_IFNAME = 3
 IFLA_MTU = 4
 IFLA_LINK = 5
 IFLA_LINKINFO = 18
+IFLA_IFALIAS = 20
 IFLA_AF_SPEC = 26
 IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
@@ -134,6 +135,24 @@ def create_link(
         body.append(wire.attribute(IFLA_ADDRESS, bytes.fromhex(mac_address.replace(":", ""))))
     # exclusive, or a link of this name would be changed instead
     return Request(RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, b"".join(body), subject)
+
+
+def create_vlan(ifname: str, parent_ifindex: int, vlan: int, group: int, alias: str, subject: str) -> Request:
+    """Make a VLAN link beside its parent and set it up; its MTU is that of the parent.
+
+    EEXIST when the parent has one of this id, or the name is taken.
+    """
+    info = wire.attribute_text(IFLA_INFO_KIND, "vlan")
+    info += wire.attribute(IFLA_INFO_DATA, encode_attributes("vlan", {"IFLA_VLAN_ID": vlan}))
+    body = (
+        IFINFO.pack(AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
+        + wire.attribute_text(IFLA_IFNAME, ifname)
+        + wire.attribute_u32(IFLA_LINK, parent_ifindex)
+        + wire.attribute_u32(IFLA_GROUP, group)
+        + wire.attribute(IFLA_IFALIAS, alias.encode())
+        + wire.attribute(IFLA_LINKINFO, info)
+    )
+    return Request(RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body, subject)
 
 
 def set_up(

@@ -19,7 +19,7 @@ from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
 from multinic_core.plan import AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, Step
 from multinic_daemon import crashpoints
 from multinic_daemon.hostroutes.desired import PROTOCOL
-from multinic_daemon.netlink import Conversation, NetnsFile, Request, Route, open_netns
+from multinic_daemon.netlink import Conversation, Link, NetnsFile, Request, Route, open_netns
 from multinic_daemon.netlink import requests as rq
 from multinic_daemon.netlink.observed import (
     read_addresses,
@@ -31,8 +31,12 @@ from multinic_daemon.netlink.observed import (
 )
 from multinic_daemon.podlinks.compare import Observed, compare
 from multinic_daemon.podlinks.make import AppliedLink, Made, TakenError, check_free, explained, make_numbered, make_read
+from multinic_daemon.podlinks.obstacles import BY_OTHERS, in_the_way
 from multinic_daemon.podlinks.survey import remove_foreign as remove_foreign
 from multinic_daemon.podlinks.survey import survey as survey
+from multinic_daemon.podlinks.vlans import on_vlans
+from multinic_daemon.podlinks.vlans import read_vlans as read_vlans
+from multinic_daemon.podlinks.vlans import remove_vlan as remove_vlan
 
 _NO_RULE = frozenset({errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP})
 """Deleting a rule says so when it is gone, or was never possible."""
@@ -59,10 +63,15 @@ def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = N
     with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
         attempt = partial(_attempt, plan, pod, pod_file, group, node_netns)
         try:
-            return attempt(make_numbered)
-        except TakenError:
-            check_free(plan.links, netns, group, read_links(pod))
-        return attempt(make_read)
+            try:
+                return attempt(make_numbered)
+            except TakenError:
+                check_free(plan.links, netns, group, read_links(pod))
+            return attempt(make_read)
+        except KernelError as error:
+            if error.errno in BY_OTHERS and (found := in_the_way(plan.links, node_netns)):
+                error.details = f"{found}; {error.details}"
+            raise
 
 
 def _attempt(
@@ -76,7 +85,8 @@ def _attempt(
     try:
         with ExitStack() as stack:
             node_file = stack.enter_context(open_netns(node_netns)) if node_netns else None
-            made = make(stack.enter_context(Conversation(node_file)), pod, plan.links, pod_file, group)
+            node = stack.enter_context(Conversation(node_file))
+            made = make(node, pod, on_vlans(node, plan.links), pod_file, group)
         crashpoints.reached("apply.created")
         _configure(pod, plan, made)
     except TakenError:
@@ -124,7 +134,16 @@ def differences(plan: Plan, netns: str, *, node_netns: str | None = None) -> lis
             rules=tuple(read_rules(pod)) if plan.rules else (),
             settings=read_settings(pod) if plan.sysctls else {},
         )
-    return compare(plan, observed, node_id)
+        return compare(plan, observed, node_id, _links_under(plan, observed, node_file))
+
+
+def _links_under(plan: Plan, observed: Observed, node_file: NetnsFile) -> Sequence[Link]:
+    """The node's links where they are needed: for VLAN links, and to tell why an MTU is not as it was made."""
+    mtus = {link.ifname: link.mtu for link in observed.links}
+    if not any(step.vlan or mtus.get(step.ifname, step.mtu) != step.mtu for step in plan.links):
+        return ()
+    with Conversation(node_file) as node:
+        return read_links(node)
 
 
 def _read_routes_of(pod: Conversation, plan: Plan) -> tuple[Route, ...]:

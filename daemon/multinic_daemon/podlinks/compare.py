@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from multinic_core.plan import MAIN_TABLE, CreateLink, Plan
 from multinic_daemon.hostroutes.desired import is_ours
 from multinic_daemon.netlink.observed import Address, Link, Route, Rule
+from multinic_daemon.podlinks.kernel import Parent, parent_of
+from multinic_daemon.podlinks.vlans import vlan_differences, vlan_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +32,22 @@ class Observed:
         return tuple(address for address in self.addresses if address.ifindex == link.ifindex)
 
 
-def compare(plan: Plan, observed: Observed, node_netns_id: int) -> list[str]:
+def compare(plan: Plan, observed: Observed, node_netns_id: int, node_links: Iterable[Link] = ()) -> list[str]:
     """One sentence per difference: links with all their settings, then addresses, settings, routes and rules.
 
     Args:
         node_netns_id: the number by which the pod's namespace knows the node's; -1 when the two are one or strangers.
+        node_links: of the node, among them the VLAN links that pod links lie on; without, NICs are not looked at.
     """
     links = {link.ifname: link for link in observed.links}
-    found: list[str] = []
+    nics = {link.ifindex: link for link in node_links}
+    vlans = vlan_links(nics.values())
+    found = list(vlan_differences(plan.links, vlans))
     for step in plan.links:
         if (link := links.get(step.ifname)) is None:
             found.append(f"link {step.ifname!r} is missing")
         else:
-            found += _link_differences(step, link, node_netns_id)
+            found += _link_differences(step, link, node_netns_id, _parent(step, vlans), nics.get(step.parent_ifindex))
     for address in plan.addresses:
         there = links.get(address.ifname)
         if there is None:
@@ -71,20 +76,29 @@ def compare(plan: Plan, observed: Observed, node_netns_id: int) -> list[str]:
     return found
 
 
-def _link_differences(step: CreateLink, link: Link, node_netns_id: int) -> Iterator[str]:
+def _parent(step: CreateLink, vlans: Mapping[Parent, Link]) -> int:
+    """ifindex of what a link lies on; 0 where that is missing."""
+    if not step.vlan:
+        return step.parent_ifindex
+    return vlans[parent_of(step)].ifindex if parent_of(step) in vlans else 0
+
+
+def _link_differences(step: CreateLink, link: Link, node_netns_id: int, parent: int, nic: Link | None) -> Iterator[str]:
     subject = f"link {step.ifname!r}"
     if link.link_kind != step.link_kind:
         yield f"{subject} is of kind {link.link_kind or 'physical'!r}, expected {step.link_kind!r}"
         return  # its other settings mean nothing
     # the kernel leaves out the namespace where parent and link share one
     parent_netns_id = -1 if link.parent_netns_id is None else link.parent_netns_id
-    if (link.parent_ifindex, parent_netns_id) != (step.parent_ifindex, node_netns_id):
+    if parent and (link.parent_ifindex, parent_netns_id) != (parent, node_netns_id):
+        on = f"VLAN {step.vlan} of NIC {step.parent!r}" if step.vlan else f"NIC {step.parent!r}"
         yield (
             f"{subject} has link {link.parent_ifindex} of namespace {parent_netns_id} as its parent,"
-            f" expected NIC {step.parent!r}, link {step.parent_ifindex} of namespace {node_netns_id}"
+            f" expected {on}, link {parent} of namespace {node_netns_id}"
         )
     if step.mtu and link.mtu != step.mtu:
-        yield f"{subject} has mtu {link.mtu}, expected {step.mtu}"
+        why = f", as NIC {step.parent!r} has mtu {nic.mtu} now" if nic and link.mtu <= nic.mtu < step.mtu else ""
+        yield f"{subject} has mtu {link.mtu}, expected {step.mtu}{why}"
     if step.mac_address and link.mac_address != step.mac_address.lower():
         yield f"{subject} has MAC address {link.mac_address}, expected {step.mac_address.lower()}"
     if not link.up:

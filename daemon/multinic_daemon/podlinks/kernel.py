@@ -64,6 +64,8 @@ class SandboxLink:
     """Those from its addresses that carry our protocol number, of links with a group."""
     settings: Mapping[str, int] = field(default_factory=dict)
     """By name, of links with a group."""
+    vlan: int = 0
+    """Of the VLAN link that it is on, where we made that: then ``parent_ifindex`` is the NIC's."""
 
     @property
     def here(self) -> bool:
@@ -126,6 +128,18 @@ class PodKernel(Protocol):
 
         Raises:
             KernelError: one of them cannot be looked into, so nothing is proven.
+        """
+        ...
+
+    def read_vlans(self) -> Collection[Parent]:
+        """The VLAN links of the node that we made."""
+        ...
+
+    def remove_vlan(self, parent: Parent) -> bool:
+        """Remove the VLAN link of this id on this NIC if we made it; whether there was one.
+
+        Raises:
+            KernelError: the kernel refused.
         """
         ...
 

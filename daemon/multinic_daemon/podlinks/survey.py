@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -29,8 +29,9 @@ from multinic_daemon.netlink.observed import (
 )
 from multinic_daemon.podlinks.compare import Observed
 from multinic_daemon.podlinks.hidden import read_hidden
-from multinic_daemon.podlinks.kernel import Sandbox, SandboxLink
+from multinic_daemon.podlinks.kernel import Parent, Sandbox, SandboxLink
 from multinic_daemon.podlinks.namespaces import Inode, find_namespaces, own_namespace
+from multinic_daemon.podlinks.vlans import vlans_by_index
 
 
 def survey() -> tuple[Sandbox, ...]:
@@ -41,7 +42,8 @@ def survey() -> tuple[Sandbox, ...]:
     """
     there, own = find_namespaces(), own_namespace()
     with open_netns(None) as node:
-        read = (_read(inode, paths, node) for inode, paths in there.paths.items() if inode != own)
+        vlans = vlans_by_index()
+        read = (_read(inode, paths, node, vlans) for inode, paths in there.paths.items() if inode != own)
         found = [sandbox for sandbox in read if sandbox is not None]
     found += [sandbox for process in there.hidden if (sandbox := read_hidden(process)) is not None]
     return tuple(sorted(found, key=lambda sandbox: sandbox.path))
@@ -65,7 +67,7 @@ def remove_foreign(netns: str, ifnames: Collection[str]) -> int:
         return 0
 
 
-def _read(inode: Inode, paths: Iterable[str], node: NetnsFile) -> Sandbox | None:
+def _read(inode: Inode, paths: Iterable[str], node: NetnsFile, vlans: Mapping[int, Parent]) -> Sandbox | None:
     """The namespace by the first path that still leads to it; None when none does."""
     for path in paths:
         try:
@@ -77,7 +79,7 @@ def _read(inode: Inode, paths: Iterable[str], node: NetnsFile) -> Sandbox | None
                     seen, node_id = _observe(pod, node)
         except ContainerGoneError:
             continue  # ended meanwhile
-        return Sandbox(path, inode, tuple(_link(link, seen, node_id) for link in seen.links))
+        return Sandbox(path, inode, tuple(_link(link, seen, node_id, vlans) for link in seen.links))
     return None
 
 
@@ -94,7 +96,11 @@ def _observe(pod: Conversation, node: NetnsFile) -> tuple[Observed, int]:
     return Observed(links, addresses, routes, tuple(read_rules(pod)), read_settings(pod)), node_id
 
 
-def _link(link: Link, seen: Observed, node_id: int) -> SandboxLink:
+def _link(link: Link, seen: Observed, node_id: int, vlans: Mapping[int, Parent]) -> SandboxLink:
+    on_node = node_id >= 0 and link.parent_netns_id == node_id
+    parent = Parent(link.parent_ifindex)
+    if on_node:
+        parent = vlans.get(link.parent_ifindex, parent)
     addresses = tuple(each.address for each in seen.addresses_of(link) if not each.address.ip.is_link_local)
     found = SandboxLink(
         ifname=link.ifname,
@@ -102,8 +108,9 @@ def _link(link: Link, seen: Observed, node_id: int) -> SandboxLink:
         link_kind=link.link_kind,
         mtu=link.mtu,
         mac_address=link.mac_address,
-        parent_ifindex=link.parent_ifindex,
-        on_node=node_id >= 0 and link.parent_netns_id == node_id,
+        parent_ifindex=parent.ifindex,
+        vlan=parent.vlan,
+        on_node=on_node,
         attributes={},
         addresses=addresses,
     )

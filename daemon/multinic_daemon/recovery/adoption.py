@@ -27,6 +27,7 @@ from multinic_core.ports import Key, Kubernetes, Store
 from multinic_daemon import crashpoints
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.detach import detach
+from multinic_daemon.engine.parents import remove_unused_vlans
 from multinic_daemon.engine.takenover import links_of
 from multinic_daemon.journal.journal import NODE_MARK, Journal, JournalError, Record
 from multinic_daemon.podlinks.kernel import Sandbox
@@ -241,6 +242,16 @@ class Adoption:
             await self._stirred.wait()
             await trio.sleep(SETTLE_SECONDS)
 
+    async def _remove_vlans(self) -> None:
+        """Those that no row is on; what is refused stays for the next start, and the audit tells of it."""
+        try:
+            removed = await remove_unused_vlans(self.engine)
+        except MultinicError as error:
+            log.warning("unused VLAN links not removed", extra={"node": self.node, "cause": str(error)})
+        else:
+            if removed:
+                log.info("unused VLAN links removed", extra={"node": self.node, "count": removed})
+
     async def serve(self, folder: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take over, then watch for what can be let go; never returns.
 
@@ -258,6 +269,7 @@ class Adoption:
                 log.error("stock not taken, will retry", extra=fields)  # noqa: TRY400  # the cause says it all
                 await trio.sleep(RETRY_SECONDS)
         await replay(self.engine, folder)
+        await self._remove_vlans()
         while True:
             self._stirred = trio.Event()
             if self.engine.journal.any_taken_over:

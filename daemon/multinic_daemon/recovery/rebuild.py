@@ -317,6 +317,7 @@ def observed_plan(links: Iterable[SandboxLink], allocations: Iterable[Allocation
                 link.mtu,
                 dict(link.attributes),
                 link.mac_address,
+                link.vlan,
             )
         )
         steps += [AddAddress(link.ifname, address) for address in link.addresses]

@@ -33,8 +33,8 @@ def run_actions(rig: Rig, *words: str) -> None:
     ``ADD``, ``DEL``, ``GC`` (of everything) and ``ADD c2`` are CNI calls; ``HOLD`` is an ADD of ``multi-nic-ipam``;
     ``RECOVER`` and ``REPLAY`` what a new daemon does; ``REBOOT`` makes another boot; ``SPOIL`` removes a link behind
     the daemon's back; ``TOMBSTONE`` leaves the note of a DEL; ``REFUSE step`` has the kernel refuse this step and undo
-    nothing; ``KILL step`` ends the process at this step of the kernel. ``SWEEP`` is a DEL that the kernel refuses at
-    first, and what a running daemon then makes of it.
+    nothing; ``KILL step`` ends the process at this step of the kernel; ``VLAN id`` has later pods lie on this VLAN.
+    ``SWEEP`` is a DEL that the kernel refuses at first, and what a running daemon then makes of it.
     """
     for word in words:
         kind, _, rest = word.partition(" ")
@@ -59,6 +59,8 @@ def run_actions(rig: Rig, *words: str) -> None:
                 leave_tombstone(rig)
             case "REFUSE":
                 rig.kernel.before_step, rig.kernel.undo = refuse(rest), False
+            case "VLAN":
+                rig.plugin["vlan"] = int(rest)
             case "KILL":
                 rig.kernel.before_step = partial(_die_at, rest)
             case _:

@@ -21,7 +21,7 @@ from multinic_core.plan import AddAddress, AddRule, CreateLink, Plan
 from multinic_daemon import crashpoints
 from multinic_daemon.engine.lanes import Held
 from multinic_daemon.journal.codec import decode_plan, encode_plan
-from multinic_daemon.podlinks.kernel import Sandbox, SandboxLink
+from multinic_daemon.podlinks.kernel import Parent, Sandbox, SandboxLink, parent_of
 
 T = TypeVar("T")
 
@@ -55,6 +55,12 @@ class FakeKernel:
             raise ContainerGoneError(f"network namespace {netns!r}: no such file, expected the path of one")
         made: list[FakeLink] = []
         try:
+            if missing := {parent_of(link) for link in plan.links if link.vlan} - set(self.read_vlans()):
+                for parent in missing:
+                    self.before_step(f"vlan {parent.vlan}")
+                    self._vlan_file(parent).parent.mkdir(exist_ok=True)
+                    self._vlan_file(parent).touch()
+                crashpoints.reached("vlan.made")
             for number, link in enumerate(plan.links):
                 self.before_step(f"link {link.ifname}")
                 file = folder / link.ifname
@@ -90,12 +96,30 @@ class FakeKernel:
             if link.ifname not in there:
                 found.append(f"link {link.ifname!r} is missing")
                 continue
+            if link.vlan and parent_of(link) not in self.read_vlans():
+                found.append(f"VLAN link of id {link.vlan} on NIC {link.parent!r} is missing")
             content = there[link.ifname]
             made = _with_mac(decode_plan(content["plan"]), content).steps
             # what is there beyond the plan is no difference
             if any(step not in made for step in _with_mac(own, content).steps):
                 found.append(f"link {link.ifname!r} differs")
         return found
+
+    def read_vlans(self) -> list[Parent]:
+        folder = self._vlan_file(Parent(0)).parent
+        names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+        return [Parent(*map(int, name.split("."))) for name in names]
+
+    def remove_vlan(self, parent: Parent) -> bool:
+        self.calls.append("remove vlan")
+        self.before_step("remove vlan")
+        there = self._vlan_file(parent).exists()
+        self._vlan_file(parent).unlink(missing_ok=True)
+        return there
+
+    def _vlan_file(self, parent: Parent) -> Path:
+        """Stands for the VLAN link of an id on a NIC of the node."""
+        return (self.netns_folder or Path()).parent / "vlans" / f"{parent.ifindex}.{parent.vlan}"
 
     def survey(self) -> tuple[Sandbox, ...]:
         self.before_step("survey")
@@ -151,6 +175,7 @@ def _seen(ifname: str, content: Mapping[str, Any]) -> SandboxLink:
         plan.routes,
         tuple(rule for rule in plan.rules if rule.src in {ip_network(each.ip) for each in own}),
         {step.name: int(step.value) for step in plan.sysctls},
+        link.vlan,
     )
 
 

@@ -51,6 +51,8 @@ class Rig:
         self.view = NodeView(NODE, {nic(n).ifname: nic(n) for n in range(1, nics + 1)})
         self.boot = BOOT
         self.now = 1000.0
+        self.plugin: dict[str, Any] = {"type": "macvlan", "cniVersion": "0.3.0"}
+        """Of the network configuration of calls."""
         self.add_network(NETWORK, nics)
         self.journal = self.open_journal()
         self.pools = NodePools(self.kubernetes, NODE)
@@ -132,7 +134,7 @@ class Rig:
             "cniVersion": "1.1.0",
             "name": NETWORK,
             "type": "multi-nic",
-            "plugin": {"type": "macvlan", "cniVersion": "0.3.0"},
+            "plugin": self.plugin,
             "ipam": {"type": "multi-nic-ipam"},
         } | fields
 

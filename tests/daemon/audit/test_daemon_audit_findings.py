@@ -24,7 +24,9 @@ from multinic_daemon.journal.codec import encode_plan
 from multinic_daemon.journal.journal import GROUP_BASE
 from multinic_daemon.journal.records import AttachmentKey, Record
 from multinic_daemon.netlink import Address, Link, Route, Rule
+from multinic_daemon.netlink.kinds import encode_attributes
 from multinic_daemon.podlinks.compare import Observed
+from multinic_daemon.podlinks.vlans import VLAN_GROUP
 
 from multinic_core.model import PoolAllocation
 from multinic_core.plan import AddAddress, AddRoute, AddRule, Allocation, CreateLink, Plan, PodReference, SetSysctl
@@ -77,6 +79,15 @@ WISH = NetworkRoutes(
     (HostRoute(ip_network("192.168.1.0/24"), ip_address("10.0.1.2"), "eth1"),),
 )
 NIC = link("eth1", 3, group=0, link_kind="", parent_netns_id=None)
+VLAN_LINK = NIC._replace(
+    ifname="eth1.7",
+    ifindex=9,
+    link_kind="vlan",
+    parent_ifindex=3,
+    group=VLAN_GROUP,
+    info_data=encode_attributes("vlan", {"IFLA_VLAN_ID": 7}),
+)
+ON_VLAN = Plan((replace(PLAN.links[0], parent="eth1", parent_ifindex=3, vlan=7), *PLAN.steps[1:]))
 ROUTE = Route(WISH.routes[0].dst, WISH.routes[0].gateway, (3,), TABLE, PROTOCOL, 0, 1)
 RULE = Rule(2, WISH.sources[0], TABLE, RULE_PRIORITY, PROTOCOL, True)
 ROUTING = RoutingState({"eth1": NIC}, (ROUTE,), (RULE,))
@@ -177,6 +188,16 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[Kind, Verdict]], str]] = {
         },
         [(Kind.LINK_WITHOUT_ROW, DIFFERENCE)],
         "/run/netns/x",
+    ),
+    "VLAN link of ours that nobody needs": (
+        {"kernel": routing(links={"eth1": NIC, "eth1.7": VLAN_LINK})},
+        [(Kind.VLAN_WITHOUT_ROW, DIFFERENCE)],
+        "VLAN 7 of NIC eth1",
+    ),
+    "VLAN link that a row needs is missing": (
+        {"rows": record(plan_json=encode_plan(ON_VLAN))},
+        [(Kind.LINK_DIFFERS, DIFFERENCE)],
+        "VLAN link of id 7 on NIC 'eth1' is missing",
     ),
     "sandbox gone, pod here": ({"kernel": SANDBOX_GONE}, [(Kind.SANDBOX_GONE, DIFFERENCE)], f"{PATH}: gone"),
     "sandbox gone, pods not compared": (
