@@ -88,7 +88,7 @@ async def test_tombstone_is_honoured_and_removed(rig: Rig) -> None:
 
 
 async def test_tombstone_the_kernel_refuses_is_kept(rig: Rig) -> None:
-    """For the next start."""
+    """Until the kernel allows it."""
     await rig.call("ADD")
     file = tombstone(rig, "a1")
     rig.kernel.before_step = refuse("remove")

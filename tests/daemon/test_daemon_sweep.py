@@ -1,17 +1,24 @@
 """What could not be removed at once is removed as soon as the kernel or the journal allows it, with no help."""
 
+import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
+from multinic_daemon.calls.request import CniRequest, encode_request
 from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.recovery.sweep import LAST_SECONDS, serve_sweep
-from multinic_daemon.testing import Rig, refuse
+from multinic_daemon.recovery.tombstones import replay
+from multinic_daemon.testing import Rig, make_link, refuse
 
 from multinic_core.errors import KernelError
+from multinic_core.model import IPPOOLS
 
 SOON_SECONDS = 10.0
 
@@ -77,6 +84,70 @@ async def test_what_the_start_could_not_finish_is_finished(rig: Rig, autojump_cl
     assert await recover(rig.engine) == 1
     async with sweeping(rig):
         await until_clean(rig)
+
+
+def tombstone(rig: Rig, name: str) -> Path:
+    """A DEL of container c1 as the executable leaves it when no daemon is there."""
+    folder = rig.folder / "run" / "tombstones"
+    folder.mkdir(exist_ok=True)
+    body = json.dumps(rig.netconf()).encode()
+    request = CniRequest("multi-nic", "DEL", "c1", rig.pod(), "net1", "", "/opt/cni/bin", body)
+    (folder / name).write_bytes(encode_request(request))
+    return folder / name
+
+
+@pytest.mark.parametrize("step", ["remove", "survey"])
+async def test_tombstone_that_was_refused_is_honoured_within_seconds(rig: Rig, autojump_clock: Any, step: str) -> None:
+    """Of a row of ours, and of a pod that was taken over, with the daemon that found it; no start is needed."""
+    if step == "survey":
+        entry = {"pod": "web-0", "namespace": "default", "index": 7, "address": "192.168.0.7"}
+        await rig.kubernetes.patch(IPPOOLS, "net-a-192.168.0.0-24", {"spec": {"allocations": [entry]}})
+        make_link(rig.pod(), "net1-0", "192.168.0.7/18")
+    else:
+        await rig.call("ADD")
+    file, left = tombstone(rig, "a1"), [3]
+
+    def check(found: str) -> None:
+        if found == step and left[0]:
+            left[0] -= 1
+            refuse(step)(found)
+
+    rig.kernel.before_step = check
+    assert await replay(rig.engine, file.parent) == 1
+    async with sweeping(rig):
+        with trio.fail_after(SOON_SECONDS):
+            while file.exists():
+                await trio.sleep(0.1)
+    rig.assert_clean()
+
+
+async def test_tombstone_does_not_touch_the_next_attachment(rig: Rig, autojump_clock: Any) -> None:
+    """One that waits until its interface is attached anew was meant for what is gone."""
+    rig.now = time.time() - 60
+    await rig.call("ADD")
+    file = tombstone(rig, "a1")
+    rig.kernel.before_step = refuse_removals(2)
+    assert await replay(rig.engine, file.parent) == 1
+    rig.now = time.time() + 60
+    rig.kernel.before_step = lambda step: None
+    await rig.call("ADD")
+    async with sweeping(rig):
+        with trio.fail_after(SOON_SECONDS):
+            while file.exists():
+                await trio.sleep(0.1)
+    assert len(rig.pod_links()) == 3
+    assert rig.journal.of_interface("c1", "net1")[0].state == "ready"
+
+
+async def test_tombstone_that_waits_for_an_add_leaves_what_that_makes(rig: Rig, autojump_clock: Any) -> None:
+    """Its attachment had gone already; the one that is being made under the name is another."""
+    file = tombstone(rig, "a1")
+    async with trio.open_nursery() as nursery, rig.engine.locks(("c1", "net1")):
+        for wait in (partial(rig.call, "ADD"), partial(replay, rig.engine, file.parent)):
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+    assert not file.exists()
+    assert len(rig.pod_links()) == 3
 
 
 async def test_journal_that_cannot_be_written_for_a_while(rig: Rig, autojump_clock: Any) -> None:

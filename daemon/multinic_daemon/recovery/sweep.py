@@ -2,12 +2,14 @@
 
 A row whose removal the kernel or the journal refused is tried again, first soon and then in growing pauses, until it is
 gone. The row is read anew each time, under the lock of its interface: a DEL or an ADD that came first has the say, and
-a row that somebody has finished is nothing to do. With nothing left nothing runs.
+a row that somebody has finished is nothing to do. So is a tombstone that could not be honoured, with the same pauses.
+With nothing left nothing runs.
 """
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import trio
 
@@ -15,6 +17,7 @@ from multinic_core.errors import MultinicError
 from multinic_daemon.engine import Engine
 from multinic_daemon.engine.detach import detach
 from multinic_daemon.journal.journal import Record
+from multinic_daemon.recovery.tombstones import honour
 
 log = logging.getLogger(__name__)
 
@@ -24,38 +27,39 @@ FIRST_SECONDS, LAST_SECONDS = 0.5, 30.0
 
 async def serve_sweep(engine: Engine, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Finish what is left over; never returns."""
-    at_work: set[int] = set()
+    at_work: set[int | Path] = set()
 
-    async def finish(row: int, netns: str) -> None:
+    async def finish(what: int | Path, netns: str) -> None:
         try:
-            await _finish(engine, row, netns)
+            await _finish(engine, what, netns)
         finally:
-            at_work.discard(row)
+            at_work.discard(what)
 
     async with trio.open_nursery() as nursery:
         task_status.started()
         while True:
-            for row, netns in (await engine.leftovers.take()).items():
-                if row not in at_work:  # what is at work names its own failures, too
-                    at_work.add(row)
-                    nursery.start_soon(finish, row, netns)
+            for what, netns in (await engine.leftovers.take()).items():
+                if what not in at_work:  # what is at work names its own failures, too
+                    at_work.add(what)
+                    nursery.start_soon(finish, what, netns)
 
 
-async def _finish(engine: Engine, row: int, netns: str) -> None:
-    """Try until the row is gone, or nobody's to remove."""
+async def _finish(engine: Engine, what: int | Path, netns: str) -> None:
+    """Try until the row or the tombstone is gone, or nobody's to remove."""
     pause = FIRST_SECONDS
     while True:
         await trio.sleep(pause)
         try:
-            record = await _attempt(engine, row, netns)
+            if isinstance(what, Path):
+                await honour(engine, what)
+            elif record := await _attempt(engine, what, netns):
+                log.info("removed at last", extra=record.key.log_fields)
         except MultinicError as error:
             if pause < LAST_SECONDS <= 2 * pause:  # once
-                fields = {"row": row, "cause": str(error)}
-                log.error("a row cannot be removed, tried on and on", extra=fields)  # noqa: TRY400  # the cause says all
+                fields = {"tombstone" if isinstance(what, Path) else "row": str(what), "cause": str(error)}
+                log.error("cannot be removed, tried on and on", extra=fields)  # noqa: TRY400  # the cause says all
             pause = min(2 * pause, LAST_SECONDS)
         else:
-            if record:
-                log.info("removed at last", extra=record.key.log_fields)
             return
 
 

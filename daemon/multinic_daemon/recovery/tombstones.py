@@ -1,7 +1,8 @@
 """Tombstones: DELs that came while no daemon was there, honoured at start.
 
 The executable leaves the bytes of the request as a file in ``tombstones`` beside the socket. Each is replayed as the
-DEL that it is and removed when that has succeeded. One that is older than the attachment it names was meant for an
+DEL that it is and removed when that has succeeded; until then :mod:`multinic_daemon.recovery.sweep` tries again. One
+that is older than the attachment it names was meant for an
 earlier attachment of that name and is dropped.
 """
 
@@ -24,6 +25,8 @@ from multinic_daemon.journal.journal import AttachmentKey
 log = logging.getLogger(__name__)
 
 FOLDER = "tombstones"
+NO_ROW = 0
+"""No row has this id."""
 
 
 async def replay(engine: Engine, folder: Path) -> int:
@@ -32,15 +35,16 @@ async def replay(engine: Engine, folder: Path) -> int:
 
     async def one(file: Path) -> None:
         try:
-            await _replay(engine, file)
+            await honour(engine, file)
         except MultinicError as error:
             refused.append((file, error))
+            engine.leftovers.add(file)
 
     async with trio.open_nursery() as nursery:
         for file in _files(folder):
             nursery.start_soon(one, file)
     for file, error in refused:
-        log.error("tombstone not honoured, kept for the next start", extra={"file": str(file), "cause": str(error)})
+        log.error("tombstone not honoured yet, will retry", extra={"file": str(file), "cause": str(error)})
     return len(refused)
 
 
@@ -64,7 +68,12 @@ def _read(file: Path) -> tuple[AttachmentKey, str, PodReference, float]:
     return read_key(request), request.netns, read_pod(request), written
 
 
-async def _replay(engine: Engine, file: Path) -> None:
+async def honour(engine: Engine, file: Path) -> None:
+    """Replay one and remove it; nothing to do where it is gone.
+
+    Raises:
+        MultinicError: it could not be done, and is kept.
+    """
     fields = {"file": str(file)}
     try:
         key, netns, pod, written = _read(file)
@@ -77,7 +86,8 @@ async def _replay(engine: Engine, file: Path) -> None:
         if record is not None and record.created > written:
             log.warning("tombstone removed, older than the attachment", extra={**fields, "ifname": key.ifname})
         else:
-            await delete_any(engine, key, netns, pod)
+            # an ADD that comes while this one waits for its turn makes a row of its own
+            await delete_any(engine, key, netns, pod, only=record.id if record is not None else NO_ROW)
             crashpoints.reached("tombstone.honoured")
             log.info("tombstone honoured", extra={"container_id": key.container_id, "ifname": key.ifname})
     file.unlink(missing_ok=True)  # noqa: ASYNC240  # of a tmpfs, before any call is answered
