@@ -39,7 +39,7 @@ def links_of(engine: Engine, record: Record, sandbox: Sandbox) -> list[SandboxLi
 async def delete_any(
     engine: Engine, key: AttachmentKey, netns: str, pod: PodReference, *, only: int | None = None
 ) -> None:
-    """DEL: of what a row names, and of what was taken over for this pod. ``only`` as ``delete``, raises as ``detach``."""
+    """DEL of what a row names and of what was taken over for this pod. ``only`` as ``delete``, raises as ``detach``."""
     known = await delete(engine, key, netns, only=only)
     if engine.journal.any_taken_over:
         await delete_taken_over(engine, key, netns, pod, known=known)
