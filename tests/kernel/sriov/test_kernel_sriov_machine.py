@@ -1,11 +1,13 @@
 """The emulated PC has what the SR-IOV tests need, in sysfs and on rtnetlink as real hardware has it."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from multinic_lab.emulator.testing import Pf
+from multinic_lab.provision import tools
 
 pytestmark = pytest.mark.sriov
 
@@ -68,3 +70,20 @@ def test_a_vf_can_be_given_to_vfio(pf: Pf):
     Path("/sys/bus/pci/drivers_probe").write_text(vf.pci_address)
     assert (vf.sysfs / "driver").resolve().name == "vfio-pci"
     assert Path("/dev/vfio", group.name).is_char_device()
+
+
+def test_vfs_of_one_pf_reach_each_other_on_its_switch(pf: Pf, ip: Ip):
+    """Two of them in namespaces of their own, put into the same VLAN by their PF, which knows of no tag in them."""
+    environment = tools.environment()
+    ip("link", "set", pf.ifname, "up")
+    for index, vf in enumerate(pf.make_vfs(2)):
+        ip("link", "set", pf.ifname, "vf", str(index), "vlan", "210")
+        ip("netns", "add", f"side-{index}")
+        ip("link", "set", vf.ifname, "netns", f"side-{index}", "name", "net1", "up")
+        ip("-n", f"side-{index}", "address", "add", f"10.0.0.{1 + index}/24", "dev", "net1")
+    try:
+        command = ["ip", "netns", "exec", "side-0", "ping", "-c", "1", "-w", "60", "10.0.0.2"]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    finally:
+        for index in range(2):
+            ip("netns", "del", f"side-{index}")
