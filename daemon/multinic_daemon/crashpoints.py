@@ -31,6 +31,15 @@ NAMES: dict[str, str] = {
     "vlan.made": "a VLAN link is made, no pod link is on it; the row is pending",
     "vlan.left": "no pod link is on a VLAN link any more, it is still there; the row says deleting",
     "vlan.removed": "the VLAN link is gone, its last row says deleting",
+    # ADD, as far as executables and actions of plugins have a part in it
+    "outside.addressed": "IPAM executables have given addresses, the row only says that they were asked",
+    "outside.planned": "the row has the plan with these addresses",
+    "outside.acted": "an action is done, the row is pending",
+    "outside.plugged": "main plugin executables have made links, the row is pending",
+    # DEL, GC, undo and recovery, as far as they have
+    "outside.unplugged": "main plugin executables have removed their links, all else is there",
+    "outside.taken_back": "links are gone and actions are taken back, the row says deleting",
+    "outside.freed": "IPAM executables have freed their addresses, the row says deleting",
     # an ADD that failed is taken back
     "undo.marked": "its row says deleting, what links it made are there",
     "undo.removed": "its links are gone, its row and addresses are still there",

@@ -91,8 +91,11 @@ def _ip_json(ip: IPConfig, version: str) -> dict[str, Any]:
     return answer
 
 
-def parse_result(document: Mapping[str, Any]) -> Result:
+def parse_result(document: Mapping[str, Any], subject: str = "prevResult") -> Result:
     """Read a result of any supported version.
+
+    Args:
+        subject: as an error shall name it.
 
     Raises:
         DecodeError: a field is missing or is not what the specification says.
@@ -112,13 +115,15 @@ def parse_result(document: Mapping[str, Any]) -> Result:
                 for ip in document.get("ips") or ()
             ),
             tuple(
-                RouteConfig(ip_network(route["dst"]), ip_address(route["gw"]) if route.get("gw") else None)
+                RouteConfig(
+                    ip_network(route["dst"], strict=False), ip_address(route["gw"]) if route.get("gw") else None
+                )
                 for route in document.get("routes") or ()
             ),
             document.get("dns"),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DecodeError(f"prevResult: {error!r}, expected a CNI result") from error
+        raise DecodeError(f"{subject}: {error!r}, expected a CNI result") from error
 
 
 def error_json(error: MultinicError, version: str) -> dict[str, Any]:

@@ -21,7 +21,16 @@ from multinic_core.errors import (
     SelectionError,
 )
 from multinic_core.model import MULTI_NIC_IPAM, MultiNicNetwork
-from multinic_core.plan import AttachmentRequest, CreateLink, IPInterface, LinkRequest, Plan, PodReference
+from multinic_core.plan import (
+    AddRoute,
+    Allocation,
+    AttachmentRequest,
+    CreateLink,
+    IPInterface,
+    LinkRequest,
+    Plan,
+    PodReference,
+)
 from multinic_core.pools import Pool
 from multinic_daemon import crashpoints
 from multinic_daemon.engine import allocate as allocating
@@ -34,9 +43,10 @@ from multinic_daemon.engine.lanes import Held
 from multinic_daemon.engine.macs import share_out
 from multinic_daemon.engine.parents import vlans_kept
 from multinic_daemon.engine.planning import main_plugin, make_plan
-from multinic_daemon.engine.podroutes import pod_routes
 from multinic_daemon.engine.select import choose, decision, find_members, link_names, strategy_of
 from multinic_daemon.engine.sharing import require_shareable
+from multinic_daemon.engine.sources import Asked, read_source
+from multinic_daemon.engine.stages import Stages, make_in_stages, plan_stages
 from multinic_daemon.journal.journal import NewAttachment, Record
 from multinic_daemon.pools.joined import join_pools
 from multinic_daemon.report.podevents import PodEvent
@@ -57,6 +67,8 @@ class Prepared:
 
     new: NewAttachment
     links: tuple[LinkRequest, ...]
+    stages: Stages | None = None
+    """What others do; None: nothing."""
 
 
 async def attach(engine: Engine, call: Invocation) -> Result:
@@ -73,10 +85,15 @@ async def attach(engine: Engine, call: Invocation) -> Result:
         facts = await pod_facts(engine, call.pod, network)
         try:
             prepared = await _when_pools_are_there(engine, partial(prepare, engine, call, network, facts))
-            with await engine.making.worker(call.netconf.name) as worker:
-                if worker.waited:  # what was free may be held now, and what was there gone
-                    prepared = prepare(engine, call, await engine.cluster.network(call.netconf.name), facts)
-                result = await _make(engine, call, prepared, worker)
+            result: Result | None = None
+            if prepared.stages is None:
+                with await engine.making.worker(call.netconf.name) as worker:
+                    if worker.waited:  # what was free may be held now, and what was there gone
+                        prepared = prepare(engine, call, await engine.cluster.network(call.netconf.name), facts)
+                    if prepared.stages is None:
+                        result = await _make(engine, call, prepared, worker)
+            if result is None:
+                result = await make_in_stages(engine, call, prepared.new, prepared.links, prepared.stages, _undo)
         except SelectionError as error:
             engine.tell(PodEvent(call.pod, "PolicyNotMet", str(error)))
             raise
@@ -224,6 +241,9 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork, facts: P
     require_pools(engine, netconf.name, netconf.ipam.get("type"), (), pools)
     cidr = engine.cluster.cidr(netconf.name)
     members = find_members(netconf, view, {pool.parent for pool in pools}, cidr)
+    source = read_source(engine.registry, call)
+    if isinstance(source, Asked):
+        members = source.members(members)
     wanted = netconf.args.cni.device_class
     known = Known(
         class_ids(engine.cluster.device_class(wanted)) if wanted else None,
@@ -234,7 +254,9 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork, facts: P
     selection = choose(engine.registry, netconf, network, call.pod, members, view.name, known)
     names = link_names(call.ifname, len(selection.chosen))
     require_pools(engine, netconf.name, netconf.ipam.get("type"), selection.chosen, pools)
-    allocations = allocating.allocate(engine.registry, netconf.ipam, selection.chosen, call.static, pools)
+    allocations: tuple[Allocation, ...] = ()
+    if source is None:
+        allocations = allocating.allocate(engine.registry, netconf.ipam, selection.chosen, call.static, pools)
     given: dict[str, list[IPInterface]] = {parent: [] for parent in selection.chosen}
     for each in allocations:
         given[each.parent].append(each.address)
@@ -243,13 +265,19 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork, facts: P
         for name, parent, mac_address in zip(names, selection.chosen, share_out(call.macs, names), strict=True)
     )
     # A copy, because the netconf is kept for the next pod and a plugin might change what it gets.
-    config = deepcopy(netconf.plugin)
-    request = AttachmentRequest(call.container_id, call.ifname, call.netns, netconf.name, call.pod, config, links)
-    plan = make_plan(engine.registry, plugin, request, view, pod_routes(netconf.ipam, links))
+    config = {"cniVersion": netconf.cni_version, **deepcopy(netconf.plugin)}
+
+    def plan_for(links: Sequence[LinkRequest], routes: Sequence[AddRoute]) -> Plan:
+        key = (call.container_id, call.ifname, call.netns, netconf.name)
+        request = AttachmentRequest(*key, call.pod, config, tuple(links))
+        return make_plan(engine.registry, plugin, request, view, routes)
+
+    links, plan, stages = plan_stages(call, source, links, plan_for)
     require_shareable(plan.links, engine.journal.sharing)
     moved = allocating.cursors(allocations, call.static)
     why = decision(selection, netconf, network, members)
-    return Prepared(NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved, why), links)
+    new = NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved, why)
+    return Prepared(new, links, stages)
 
 
 def node_pools(engine: Engine, network: str) -> tuple[Pool, ...]:

@@ -46,6 +46,8 @@ async def check(engine: Engine, call: Invocation) -> None:
         found += _result_differences(recorded, parse_result(call.netconf.prev_result))
         if record.has_links:
             found += await kernel_differences(engine, record)
+        if record.outside:
+            found += await engine.outside.check(record, engine.registry)
     if found:
         raise CheckFailedError(f"{subject}: {'; '.join(found)}")
 

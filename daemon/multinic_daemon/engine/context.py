@@ -19,6 +19,7 @@ from multinic_daemon.engine.lanes import Lane
 from multinic_daemon.engine.leftovers import Leftovers
 from multinic_daemon.gate import Gate
 from multinic_daemon.journal.journal import Journal
+from multinic_daemon.outside import Outside
 from multinic_daemon.podlinks.kernel import PodKernel
 from multinic_daemon.report.podevents import PodEvent
 
@@ -29,6 +30,8 @@ MAKERS, REMOVERS = 16, 32
 as many; removing mostly waits for grace periods, which as many as wait share."""
 CALLS = 1024
 """In progress at once in each lane, half of them for one network alone: more than pods on a node."""
+OTHERS = 16
+"""Executables and actions at once, and as many for undoing; one network alone has half of each."""
 LOCK_SECONDS = 50.0
 """For another call at work on the same interface."""
 REQUEST_SECONDS = 60.0
@@ -87,6 +90,16 @@ def no_route_problem(network: str) -> str:
     return ""
 
 
+def make_outside(cni_bin: str = "") -> Outside:
+    """A node's executables and actions.
+
+    Args:
+        cni_bin: folders of executables besides the runtime's ``CNI_PATH``, written as that is.
+    """
+    doing = Lane("run executables and actions", OTHERS, CALLS)
+    return Outside(doing, Lane("undo what executables and actions did", OTHERS, CALLS), cni_bin)
+
+
 @dataclass(slots=True)
 class Engine:
     """One node's engine; one per journal."""
@@ -119,10 +132,13 @@ class Engine:
     """Rows whose removal began and failed."""
     removing: Lane = field(default_factory=lambda: Lane("remove links", REMOVERS, CALLS))
     """Of DEL and GC, and of taking back what failed."""
+    outside: Outside = field(default_factory=make_outside)
+    """What executables and actions of plugins do."""
 
     def busy(self) -> str:
-        """Who is in the kernel now, or ""."""
-        return "; ".join(filter(None, (self.making.busy(), self.removing.busy())))
+        """Who is in the kernel now, or waits for others, or ""."""
+        lanes = (self.making, self.removing, self.outside.doing, self.outside.undoing)
+        return "; ".join(filter(None, (lane.busy() for lane in lanes)))
 
     async def in_thread(self, talk: Callable[[], T], network: str = "", lane: Lane | None = None) -> T:
         """The result of a blocking talk with the kernel, by a worker of its network's share.

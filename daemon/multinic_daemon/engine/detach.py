@@ -25,18 +25,27 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
         point: prefix of the crash points passed.
 
     Raises:
-        KernelError: the kernel refused; the record stays, as ``deleting``, for :mod:`multinic_daemon.recovery.sweep`.
+        MultinicError: the kernel refused, or an executable or action failed; the record stays, as ``deleting``, for
+            :mod:`multinic_daemon.recovery.sweep`.
     """
     try:
         if record.state != "deleting":
             engine.journal.mark_deleting(record)
         crashpoints.reached(f"{point}.marked")
+        outside = engine.outside if record.outside else None
+        if outside:
+            await outside.unplug(record, netns)
+        if record.has_devices:  # first, as the kernel deletes no group of links that a device is in
+            give_back = partial(engine.kernel.return_devices, record.plan, record.netns, record.group)
+            await engine.in_thread(give_back, record.key.network)
         if record.has_links or record.taken_over:
             removed = await _remove(engine, record, record.netns)
             if not removed and netns and netns != record.netns:
                 await _remove(engine, record, netns)
             await leave_vlans(engine, record)
         crashpoints.reached(f"{point}.removed")
+        if outside:
+            await outside.release(record, engine.registry, netns)
         engine.journal.forget(record)
     except BaseException:
         engine.leftovers.add(record.id, netns)

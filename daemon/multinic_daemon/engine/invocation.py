@@ -55,6 +55,8 @@ class Invocation:
     """MAC addresses that it asks for."""
     digest: str
     """Of everything in the call that decides what the attachment is like."""
+    path: str = ""
+    """``CNI_PATH``."""
 
     @property
     def key(self) -> AttachmentKey:
@@ -138,6 +140,7 @@ def read_invocation(request: CniRequest) -> Invocation:
         tuple(dict.fromkeys((*static, *_runtime_addresses(netconf.runtime_config)))),
         read_macs(netconf, request.args),
         _digest(request),
+        request.path,
     )
 
 
@@ -179,10 +182,6 @@ def read_pod(request: CniRequest) -> PodReference:
 
 
 def _refuse_unsupported(netconf: NetConf) -> None:
-    if netconf.prev_result is not None:
-        raise UnsupportedFieldError(
-            "prevResult: found one; attaching after another plugin of a chain is not supported, expected to be first"
-        )
     if netconf.device_ids:
         raise UnsupportedFieldError(f"deviceIDs: found {netconf.device_ids!r}, no main plugin here attaches devices")
     for key in UNSUPPORTED_RUNTIME:

@@ -19,7 +19,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
-from multinic_core.plan import Allocation
+from multinic_core.plan import Allocation, Plan
 from multinic_core.pools import HeldIndexes
 from multinic_daemon import crashpoints
 from multinic_daemon.journal.codec import decode_plan, encode_plan
@@ -266,9 +266,19 @@ class Journal:
         """Write an attachment down that has no links, so holding its addresses is all. Raises as ``begin``."""
         return self._insert(new, "ready", result_json)
 
-    def finish(self, record: Record, result_json: str) -> None:
-        """The links exist; from now on the attachment is ready."""
-        self._update(record, "ready", result_json)
+    def replan(self, record: Record, plan: Plan) -> Record:
+        """Write down what more is known of a pending attachment; the record as it is now."""
+        text = encode_plan(plan)
+        self._update(record, record.state, record.result_json, text)
+        return replace(record, plan_json=text)
+
+    def finish(self, record: Record, result_json: str, plan: Plan | None = None) -> None:
+        """The links exist; from now on the attachment is ready.
+
+        Args:
+            plan: with what executables have answered; None: as it was written down.
+        """
+        self._update(record, "ready", result_json, None if plan is None else encode_plan(plan))
 
     def mark_deleting(self, record: Record) -> None:
         """From now on the attachment can only go."""
@@ -445,8 +455,10 @@ class Journal:
                 return number, group
             number += 1
 
-    def _update(self, record: Record, state: State, result_json: str) -> None:
+    def _update(self, record: Record, state: State, result_json: str, plan_json: str | None = None) -> None:
         with self._transaction():
+            if plan_json is not None:
+                self._db.execute("UPDATE attachment SET plan = ? WHERE id = ?", (plan_json, record.id))
             self._db.execute(
                 "UPDATE attachment SET state = ?, result = ?, updated = ? WHERE id = ?",
                 (state, result_json, self._clock(), record.id),

@@ -111,6 +111,24 @@ class PodKernel(Protocol):
         """
         ...
 
+    def complete(self, plan: Plan, netns: str, group: int) -> None:
+        """Give links that are in the pod already, whoever made them, the plan's addresses, routes and rules.
+
+        Raises:
+            ContainerGoneError: there is no such network namespace.
+            ConfigError: a link is not there.
+            KernelError: the kernel refused; a part may be done.
+        """
+        ...
+
+    def return_devices(self, plan: Plan, netns: str, group: int) -> int:
+        """Bring the devices of a plan back to the node as they were; how many were away. Before ``remove_links``.
+
+        Raises:
+            KernelError: the kernel refused, or a device that exists has not come back in time.
+        """
+        ...
+
     def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
         """Remove the links of this group and these rules; how many links. A namespace that is gone, or "", has none.
 

@@ -1,6 +1,7 @@
 """What a daemon does first: finish what the last one was in the middle of.
 
-Rows of another boot describe links that cannot exist; they go without a look. Rows left ``pending`` or ``deleting``
+Rows of another boot describe links that cannot exist; they go without a look, unless executables or actions of plugins
+have done something for them, which may still be there. Rows left ``pending`` or ``deleting``
 lose their links and then their addresses. Rows that are ``ready`` stay, whatever became of their namespace: only DEL,
 GC or another boot proves that a pod is gone. All this needs no API and is done before the socket answers.
 """
@@ -25,7 +26,12 @@ async def recover(engine: Engine) -> int:
 
     Such a row blocks nothing but its own addresses, and :mod:`multinic_daemon.recovery.sweep` tries again.
     """
+    unfinished = {record.id: record for record in engine.journal.unfinished()}
     for record in engine.journal.of_other_boots():
+        if record.outside:
+            unfinished[record.id] = record  # what others have done outlives a boot
+            continue
+        unfinished.pop(record.id, None)
         engine.journal.forget(record)
         crashpoints.reached("recovery.forgotten")
         log.info("forgotten, from before this boot", extra=record.key.log_fields)
@@ -40,7 +46,7 @@ async def recover(engine: Engine) -> int:
             log.info("recovered", extra={**record.key.log_fields, "found": record.state})
 
     async with trio.open_nursery() as nursery:
-        for record in engine.journal.unfinished():
+        for record in unfinished.values():
             nursery.start_soon(finish, record)
     for record, error in refused:
         log.warning("not recovered yet, will retry", extra={**record.key.log_fields, "cause": str(error)})

@@ -16,7 +16,10 @@ from typing import Any, TypeVar
 
 import trio
 
+from multinic_core.deviceplans import device_key
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
+from multinic_core.outside import Act, RunIpam, RunPlugin
 from multinic_core.plan import AddAddress, AddRule, CreateLink, Plan
 from multinic_daemon import crashpoints
 from multinic_daemon.engine.lanes import Held
@@ -77,6 +80,67 @@ class FakeKernel:
                 (folder / done.ifname).unlink()
             raise
         return tuple(made)
+
+    def complete(self, plan: Plan, netns: str, group: int) -> None:
+        self.calls.append("complete")
+        self.before_step("complete")
+        there = links(netns)
+        names = {step.ifname for step in plan.steps if not isinstance(step, AddRule)}
+        if missing := names - there.keys():
+            raise ConfigError(f"links {sorted(missing)!r} are missing in {netns!r}")
+        for ifname in there:
+            content = there[ifname]
+            if ifname in names or content["group"] == group:
+                content["plan"] = encode_plan(Plan((*decode_plan(content["plan"]).steps, *_part(plan, ifname).steps)))
+                (Path(netns) / ifname).write_text(json.dumps(content))
+
+    def _take(self, plan: Plan, folder: Path, group: int) -> list[FakeLink]:
+        taken: list[FakeLink] = []
+        for vf in plan.vfs:
+            self.before_step(f"vf {vf.index}")
+            self._on_node("vfs", f"{vf.parent}.{vf.index}").write_text(repr(vf.settings))
+        for number, step in enumerate(plan.devices):
+            self.before_step(f"device {step.ifname}")
+            place = self._on_node("devices", device_key(step))
+            if place.exists():
+                raise ConfigError(f"device {device_key(step)!r} belongs to another attachment")
+            place.write_text(str(group))
+            if not step.device:
+                continue
+            mac_address, mtu = step.mac_address or step.mac_address_before, step.mtu or step.mtu_before
+            own = encode_plan(_part(plan, step.ifname))
+            content = {"group": group, "mac_address": mac_address, "mtu": mtu, "plan": own, "device": device_key(step)}
+            (folder / step.ifname).write_text(json.dumps(content))
+            taken.append(FakeLink(step.ifname, 200 + number, mac_address, mtu))
+        return taken
+
+    def return_devices(self, plan: Plan, netns: str, group: int) -> int:
+        self.calls.append("return")
+        self.before_step("return")
+        return self._give_back(plan, netns, group)
+
+    def _give_back(self, plan: Plan, netns: str, group: int) -> int:
+        found = [file for file, content in links(netns).items() if content["group"] == group and "device" in content]
+        for file in found:
+            (Path(netns) / file).unlink()
+        for step in plan.devices:
+            place = self._on_node("devices", device_key(step))
+            if place.exists() and place.read_text() == str(group):
+                place.unlink()
+        for settings in plan.vfs:
+            self._on_node("vfs", f"{settings.parent}.{settings.index}").unlink(missing_ok=True)
+        return len(found)
+
+    def devices(self) -> dict[str, int]:
+        """Key of each device that is away from the node to the group of its attachment."""
+        folder = self._on_node("devices", "any").parent
+        return {file.name: int(file.read_text()) for file in sorted(folder.iterdir())}
+
+    def _on_node(self, kind: str, name: str) -> Path:
+        """A file that stands for something of the node."""
+        folder = (self.netns_folder or Path()).parent / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
 
     def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
         self.calls.append("remove")
@@ -144,7 +208,8 @@ class FakeKernel:
 
 def _part(plan: Plan, ifname: str) -> Plan:
     """What of the plan is one link's; a rule is any link's."""
-    return Plan(tuple(step for step in plan.steps if isinstance(step, AddRule) or step.ifname == ifname))
+    own = (step for step in plan.steps if not isinstance(step, RunIpam | RunPlugin | Act))
+    return Plan(tuple(step for step in own if isinstance(step, AddRule) or step.ifname == ifname))
 
 
 def _with_mac(plan: Plan, content: Mapping[str, Any]) -> Plan:
