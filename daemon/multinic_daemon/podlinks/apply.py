@@ -100,6 +100,30 @@ def _attempt(
     return made.links
 
 
+def complete(plan: Plan, netns: str, group: int) -> None:
+    """Give links that are in the pod already, whoever made them, these addresses, routes and rules.
+
+    Raises:
+        ContainerGoneError: the pod's namespace does not exist.
+        ConfigError: a link is not there.
+        KernelError: the kernel refused a step; those before it are done.
+    """
+    with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
+        there = (AppliedLink(link.ifname, link.ifindex, link.mac_address, link.mtu) for link in read_links(pod))
+        _configure(pod, plan, Made(tuple(there)))
+
+
+def return_devices(plan: Plan, netns: str, group: int, *, node_netns: str | None = None) -> int:
+    """Bring the devices of a plan back to the node as they were; may be repeated. How many were away.
+
+    To be done before ``remove_links``, as the kernel deletes no group that holds a device.
+
+    Raises:
+        KernelError: the kernel refused, or a device that exists has not come back in time.
+    """
+    return give_back(plan, netns, group, node_netns=node_netns)
+
+
 def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
     """Remove every link of the group, and these rules, from the pod; may be repeated.
 
@@ -167,7 +191,8 @@ def observe(netns: str) -> Observed:
 def _configure(pod: Conversation, plan: Plan, made: Made) -> None:
     """Addresses, then up with settings, then routes and rules: a link announces its addresses when it comes up."""
     indexes = {link.ifname: link.ifindex for link in made.links}
-    missing = [step.ifname for step in plan.steps if not isinstance(step, AddRule) and step.ifname not in indexes]
+    missing = [step.ifname for step in plan.steps if isinstance(step, _ON_LINKS) and step.ifname not in indexes]
+    missing += [hop.ifname for step in plan.routes for hop in step.others if hop.ifname not in indexes]
     if missing:
         raise ConfigError(
             f"plan: {missing[0]!r} has an address, a setting or a route, but no link of this attachment has that name"
@@ -195,7 +220,11 @@ def _request(
             return rq.set_up(indexes[step.ifname], ifname=ifname, settings=own, subject="")
         case AddRoute():
             # the protocol is what a daemon without a journal knows our routes by
-            return rq.add_route(step.dst, indexes[step.ifname], step.gateway, "", table=step.table, protocol=PROTOCOL)
+            others = [(indexes[hop.ifname], hop.gateway) for hop in step.others]
+            first = indexes[step.ifname]
+            return rq.add_route(step.dst, first, step.gateway, "", table=step.table, protocol=PROTOCOL, others=others)
+        case ShapeLink():
+            return shape(indexes[step.ifname], step.rate, "")
         case AddRule():
             return rq.add_rule(step.src, step.table, step.priority, PROTOCOL, "")
     raise AssertionError(f"no step of its own: {step!r}")
@@ -205,8 +234,9 @@ def _subject(step: Step, plan: Plan) -> str:
     """What a refused step is about."""
     if isinstance(step, AddRule):
         return f"rule from {step.src} lookup {step.table}"
-    parent = next(link.parent for link in plan.links if link.ifname == step.ifname)
-    on = f"link {step.ifname!r} on NIC {parent!r}"
+    links: list[CreateLink | TakeDevice] = [*plan.links, *plan.devices]
+    parent = next((link.parent for link in links if link.ifname == step.ifname), "")
+    on = f"link {step.ifname!r}" + (f" on NIC {parent!r}" if parent else "")
     match step:
         case AddAddress():
             return f"address {step.address} of {on}"
