@@ -79,6 +79,11 @@ class Record:
         return self.plan_json != "[]"
 
     @property
+    def has_devices(self) -> bool:
+        """Whether it takes devices of the node, or sets up VFs."""
+        return '"step":"device"' in self.plan_json or '"step":"vf"' in self.plan_json
+
+    @property
     def plan(self) -> Plan:
         return decode_plan(self.plan_json)
 
