@@ -11,10 +11,9 @@ APPEAR_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Vf:
-    """One VF."""
+class PciFunction:
+    """One PCI function that is a NIC."""
 
-    vf_index: int
     pci_address: str
 
     @property
@@ -24,25 +23,23 @@ class Vf:
 
     @property
     def ifname(self) -> str:
-        """Its link, or "" when there is none in the network namespace that this process is in."""
-        return _ifname(self.sysfs)
+        """Its link, or "" when there is none in the network namespace that this process is in.
+
+        It has another driver then, or its link is elsewhere.
+        """
+        return next((path.name for path in self.sysfs.glob("net/*")), "")
 
 
 @dataclass(frozen=True, slots=True)
-class Pf:
+class Vf(PciFunction):
+    """One VF."""
+
+    vf_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pf(PciFunction):
     """One PF."""
-
-    pci_address: str
-
-    @property
-    def sysfs(self) -> Path:
-        """Its folder in sysfs."""
-        return PCI_DEVICES / self.pci_address
-
-    @property
-    def ifname(self) -> str:
-        """Its link."""
-        return _ifname(self.sysfs)
 
     @property
     def numa_node(self) -> int:
@@ -66,7 +63,7 @@ class Pf:
     def vfs(self) -> list[Vf]:
         """Its VFs, by index."""
         links = [path for path in self.sysfs.iterdir() if path.name.startswith("virtfn")]
-        found = [Vf(int(path.name.removeprefix("virtfn")), path.resolve().name) for path in links]
+        found = [Vf(path.resolve().name, int(path.name.removeprefix("virtfn"))) for path in links]
         return sorted(found, key=lambda vf: vf.vf_index)
 
 
@@ -85,8 +82,3 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"{what}: not there after {APPEAR_SECONDS:.0f} s"
         time.sleep(0.02)
-
-
-def _ifname(sysfs: Path) -> str:
-    """Empty for a device without a link here: it has another driver, or the link is in another network namespace."""
-    return next((path.name for path in (sysfs / "net").iterdir()), "") if (sysfs / "net").is_dir() else ""
