@@ -4,6 +4,7 @@ What is exported here is public and stays; other modules may move. The Kubernete
 :mod:`multinic_core.kube`, imported by the processes that need it.
 """
 
+from multinic_core.clusterfacts import NO_FACTS, ClusterFacts, ClusterPlugin, ForeignObject, KeptKind
 from multinic_core.devices import ConfigureVf, TakeDevice, Vf, VfSettings
 from multinic_core.errors import (
     AddressInUseError,
@@ -38,6 +39,7 @@ from multinic_core.registry import Registry, load_plugins
 from multinic_core.selection import ClassId, NicUse, PodDevice, Selection, SelectionRequest
 
 __all__ = [
+    "NO_FACTS",
     "Act",
     "Action",
     "AddAddress",
@@ -50,11 +52,15 @@ __all__ = [
     "AttachmentRequest",
     "AttachmentStrategy",
     "ClassId",
+    "ClusterFacts",
+    "ClusterPlugin",
     "ConfigError",
     "ConfigureVf",
     "CreateLink",
+    "ForeignObject",
     "HeldIndexes",
     "Ipam",
+    "KeptKind",
     "KernelError",
     "LinkRequest",
     "MainPlugin",

@@ -19,6 +19,7 @@ from multinic_core.outside import RunPlugin
 from multinic_core.plan import AddAddress, AllocationRequest, CreateLink, PodReference
 from multinic_core.pools import HeldIndexes
 from multinic_core.selection import SelectionRequest
+from multinic_core.testing.clusterside import check_cluster_side
 from multinic_core.testing.examples import (
     example_network,
     example_nic,
@@ -66,6 +67,7 @@ def check_main_plugin(plugin: MainPlugin, args: Mapping[str, str] | None = None)
     refusal = _refusal(ConfigError, plugin.network_config, example_network(plugin.name, {"noSuchArgument": "1"}), [])
     assert refusal, "network_config: an unknown argument is accepted in silence"
     assert "noSuchArgument" in refusal, f"network_config: the refusal {refusal!r} does not name the argument"
+    check_cluster_side(plugin, network)
     for count in (1, 2, 16):
         node = example_node(count)
         request = example_request(config.plugin, tuple(node.nics))
