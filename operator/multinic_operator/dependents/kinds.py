@@ -90,23 +90,26 @@ class ForeignKinds:
         """Follow, once, every kind that objects of ours exist of: of networks that have changed their plugin since.
 
         Raises:
+            NotYetError: the first list of such a kind is on its way.
             ApiError: the API does not tell; called again, it goes on.
         """
         if self._looked:
             return
-        for plugin in self._world.registry.main_plugins.objects.values():
-            for kept in keeps_of(plugin):
-                if kept.resource.crd_name in self._stores:
-                    continue
-                try:
-                    found = await self._world.kube.list(kept.resource, label_selector=OURS)
-                except ApiError as error:
-                    if error.status not in (403, 404):
-                        raise
-                    continue  # no such kind, or none of our business
-                if found:
-                    self._follow(kept.resource)
+        plugins = self._world.registry.main_plugins.objects.values()
+        for resource in [kept.resource for plugin in plugins for kept in keeps_of(plugin)]:
+            if resource.crd_name not in self._stores and await self._has_ours(resource):
+                self._follow(resource)
+            if resource.crd_name in self._stores and self.followed(resource) is None:
+                raise NotYetError(f"{resource.plural} are being read")
         self._looked = True
+
+    async def _has_ours(self, resource: Resource[Any]) -> bool:
+        try:
+            return bool(await self._world.kube.list(resource, label_selector=OURS))
+        except ApiError as error:
+            if error.status not in (403, 404):
+                raise
+            return False  # no such kind, or none of our business
 
     def _follow(self, resource: Resource[Any]) -> None:
         if resource.crd_name in self._stores:

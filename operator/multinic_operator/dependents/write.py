@@ -18,6 +18,7 @@ from multinic_core.model import GENERATED_LABEL, KubeObject, MultiNicNetwork
 from multinic_core.ports import Key
 from multinic_operator.dependents.kinds import OURS, ForeignKinds
 from multinic_operator.dependents.manifests import change, completed
+from multinic_operator.networks.cidrs import NotYetError
 from multinic_operator.world import World
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Dependents:
         """Have the dependents as wanted; unless something is waited for, have no others.
 
         Raises:
-            NotYetError: a kind is still being read.
+            NotYetError: a kind is still being read, or somebody else was faster.
             ApiError: a write or read failed; what was written stands.
         """
         await self._kinds.find_what_is_ours()
@@ -128,7 +129,12 @@ class Dependents:
         elif patch := change(found, wanted):
             # Whoever wrote meanwhile may have taken the label away.
             patch.setdefault("metadata", {})["resourceVersion"] = found.metadata.resource_version
-            await kube.patch(resource, key.name, patch, namespace=key.namespace)
+            try:
+                await kube.patch(resource, key.name, patch, namespace=key.namespace)
+            except ApiError as error:
+                if error.status not in (404, 409):
+                    raise
+                raise NotYetError(f"{_named(kept, key)} has changed or gone meanwhile") from error
             self._log("dependent changed", network, kept, key)
 
     async def _prune(self, network: MultiNicNetwork, wanted: set[tuple[str, Key]]) -> None:

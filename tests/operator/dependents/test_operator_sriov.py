@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import trio
 from multinic_operator.dependents.manifests import APPLIED
 from multinic_plugin_sriov.kinds import NAMESPACE, NODE_STATES, POLICIES
 from multinic_plugin_sriov.kinds import NETWORKS as SRIOV_NETWORKS
@@ -338,6 +339,36 @@ async def test_another_plugin_takes_the_objects_away(foreign: Any, autojump_cloc
     assert foreign.objects() == {}
     assert foreign.definition().spec["plugin"]["type"] == "ipvlan"
     assert foreign.definition().metadata.annotations is None
+
+
+async def test_objects_are_taken_away_also_when_they_are_read_late(foreign: Any, autojump_clock: Any) -> None:
+    """An operator whose watch of the SR-IOV operator's kinds comes up slowly prunes them all the same."""
+    foreign.two_nodes()
+    originals(foreign)
+    foreign.cluster.network()  # ipvlan by now
+    operator = foreign.cluster.operator()
+    async with trio.open_nursery() as nursery:
+        with foreign.cluster.kube.stale():
+            nursery.start_soon(operator.work)
+            await foreign.cluster.quiet()
+            assert len(await foreign.cluster.kube.list(POLICIES)) == 1
+        await foreign.cluster.quiet()
+        nursery.cancel_scope.cancel()
+    assert foreign.objects() == {}
+
+
+async def test_who_was_faster_is_read_again(foreign: Any, autojump_clock: Any) -> None:
+    """A change or a deletion by others between look and write is no failure: the object is looked at anew."""
+    foreign.two_nodes()
+    foreign.network(vlan="1")
+    async with foreign.cluster.running():
+        for number, status in enumerate((409, 404), 2):
+            lost = ApiError("sriovnetworks net-net", status=status, api_reason="Conflict")
+            foreign.cluster.kube.fail(lost, verb="patch", resource=SRIOV_NETWORKS)
+            await foreign.edit(vlan=str(number))
+            await foreign.cluster.quiet()
+            assert foreign.spec(HOLDER)["vlan"] == number
+    assert [e for e in await foreign.cluster.kube.list(EVENTS) if e.type == "Warning"] == []
 
 
 async def test_managed_vfs_ask_nothing_of_the_cluster(foreign: Any, autojump_clock: Any) -> None:
