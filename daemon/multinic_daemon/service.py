@@ -15,8 +15,10 @@ from multinic_core.kube import connect
 from multinic_core.registry import load_plugins
 from multinic_daemon.calls.server import serve_socket
 from multinic_daemon.cluster import Cluster
+from multinic_daemon.devices import KubeletDevices
 from multinic_daemon.discovery.discovery import Discovery
 from multinic_daemon.discovery.publish import serve_publishing
+from multinic_daemon.discovery.rates import Rates
 from multinic_daemon.engine import Engine, handler
 from multinic_daemon.gate import Gate
 from multinic_daemon.hostroutes.service import serve_routes
@@ -88,13 +90,16 @@ async def run_daemon(settings: Settings) -> None:
         problem = reporter.route_problem
         engine = Engine(registry, journal, apply, cluster, discovery.view, problem, gate, tombstones)
         events = PodEvents(kubernetes, settings.node)
-        engine.tell, engine.facts = events.tell, NodeFactSource(NodePods(kubernetes, settings.node))
+        facts = NodeFactSource(NodePods(kubernetes, settings.node), KubeletDevices())
+        rates = Rates(discovery.view)
+        engine.tell, engine.facts, engine.rates = events.tell, facts, rates
         adoption = Adoption(engine, kubernetes, settings.node, pools)
         mirror = MirrorKeeper(kubernetes, settings.node, pools, journal, gate, adoption.take_pool)
         await recover(engine)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             await nursery.start(discovery.serve)
+            await nursery.start(rates.serve)
             await nursery.start(kubernetes.serve)
             await nursery.start(pools.serve)
             await nursery.start(adoption.serve, tombstones)
