@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,8 @@ import trio
 from multinic_core.errors import DaemonUnavailableError
 from multinic_core.plan import PodReference
 from multinic_daemon.devices.checkpoint import CheckpointError, read_checkpoint
-from multinic_daemon.devices.given import PodDevices, ServiceError
+from multinic_daemon.devices.given import GivenDevice, PodDevices, ServiceError
+from multinic_daemon.discovery.pci import normal_address
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -70,6 +71,24 @@ class KubeletDevices:
 
         return await self._answer(ask, lambda found: tuple(found.values()))
 
+    async def of_resources(
+        self, pod: PodReference, resources: Collection[str]
+    ) -> tuple[tuple[str, ...], frozenset[str]]:
+        """Ids of the pod's devices of these resources, in the kubelet's order, and ids of all devices of other pods.
+
+        Ids that are PCI addresses are written as sysfs writes them. A device that is the pod's is nobody else's, though
+        a pod that has ended may still be listed with it. Raises as :meth:`of_pod`.
+        """
+        own: list[GivenDevice] = []
+        others: set[str] = set()
+        for each in await self.of_all_pods():
+            if _is(each.pod, pod):
+                own += each.devices
+            else:
+                others.update(_normal(device.id) for device in each.devices)
+        ids = tuple(_normal(device.id) for device in own if device.resource in resources)
+        return ids, frozenset(others.difference(_normal(device.id) for device in own))
+
     async def _answer(self, ask: Callable[[], T], take: Callable[[dict[str, PodDevices]], T]) -> T:
         # the question ends by itself within its time, whether or not somebody still waits for it
         return await trio.to_thread.run_sync(self._ask, ask, take, limiter=self._turns, abandon_on_cancel=True)
@@ -95,3 +114,12 @@ def _of_uid(pod: PodReference, found: dict[str, PodDevices]) -> PodDevices:
     if not pod.uid:
         raise CheckpointError(f"names pods by UID, and the runtime gave none for {pod.namespace}/{pod.name}")
     return found.get(pod.uid, PodDevices(pod))
+
+
+def _is(found: PodReference, pod: PodReference) -> bool:
+    """Whether a pod of a source is this one: the file knows the UID alone, the service does not know it."""
+    return found.uid == pod.uid if found.uid else (found.namespace, found.name) == (pod.namespace, pod.name)
+
+
+def _normal(id_: str) -> str:
+    return normal_address(id_) or id_

@@ -103,6 +103,28 @@ async def test_all_pods_are_told_with_their_names(kubelet: Any, devices: Kubelet
     assert web == PodDevices(PodReference("team-b", "web"))
 
 
+@pytest.mark.parametrize("source", ["service", "file"])
+async def test_a_pods_devices_of_some_resources_are_told_with_what_others_hold(
+    request: pytest.FixtureRequest, tmp_path: Path, devices: KubeletDevices, source: str
+):
+    """Ids as sysfs writes them; what the pod has is nobody else's, though one that has ended is listed with it."""
+    if source == "service":
+        ended = pod("ended", container("main", given(SRIOV, "0000:8a:10.0", "0000:8A:10.6"), given(GPU, "GPU-9")))
+        request.getfixturevalue("kubelet").pods = [ended, TRAIN]
+    else:
+        write(
+            tmp_path / "checkpoint",
+            entry("uid-9", "main", SRIOV, ["0000:8a:10.0", "0000:8A:10.6"]),
+            entry("uid-9", "main", GPU, ["GPU-9"]),
+            entry("uid-0", "main", GPU, ["GPU-1"]),
+            entry("uid-0", "main", SRIOV, ["0000:8a:10.0"]),
+            entry("uid-0", "side", SRIOV, ["0000:8a:10.2"]),
+        )
+    held = {"0000:8a:10.6", "GPU-9"}
+    assert await devices.of_resources(POD, [SRIOV]) == (("0000:8a:10.0", "0000:8a:10.2"), held)
+    assert await devices.of_resources(POD, ["example.com/none"]) == ((), held)
+
+
 async def test_an_answer_larger_than_the_usual_limit_is_taken(kubelet: Any, devices: KubeletDevices):
     """A full node's list may pass the 4 MiB at which gRPC clients stop by default."""
     ids = tuple(f"{number:01000d}" for number in range(5000))
