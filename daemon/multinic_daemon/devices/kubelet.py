@@ -63,13 +63,7 @@ class KubeletDevices:
 
     async def of_all_pods(self) -> tuple[PodDevices, ...]:
         """What each pod of this node was given. Raises as :meth:`of_pod`."""
-
-        def ask() -> tuple[PodDevices, ...]:
-            from multinic_daemon.devices import podresources
-
-            return podresources.all_devices(self._socket, timeout_seconds=self._timeout_seconds)
-
-        return await self._answer(ask, lambda found: tuple(found.values()))
+        return await self._answer(self._ask_all, lambda found: tuple(found.values()))
 
     async def of_resources(
         self, pod: PodReference, resources: Collection[str]
@@ -81,13 +75,18 @@ class KubeletDevices:
         """
         own: list[GivenDevice] = []
         others: set[str] = set()
-        for each in await self.of_all_pods():
+        for each in await self._answer(self._ask_all, partial(_of_uid_and_others, pod)):
             if _is(each.pod, pod):
                 own += each.devices
             else:
                 others.update(_normal(device.id) for device in each.devices)
         ids = tuple(_normal(device.id) for device in own if device.resource in resources)
         return ids, frozenset(others.difference(_normal(device.id) for device in own))
+
+    def _ask_all(self) -> tuple[PodDevices, ...]:
+        from multinic_daemon.devices import podresources
+
+        return podresources.all_devices(self._socket, timeout_seconds=self._timeout_seconds)
 
     async def _answer(self, ask: Callable[[], T], take: Callable[[dict[str, PodDevices]], T]) -> T:
         # the question ends by itself within its time, whether or not somebody still waits for it
@@ -111,9 +110,18 @@ class KubeletDevices:
 
 
 def _of_uid(pod: PodReference, found: dict[str, PodDevices]) -> PodDevices:
+    _require_uid(pod)
+    return found.get(pod.uid, PodDevices(pod))
+
+
+def _of_uid_and_others(pod: PodReference, found: dict[str, PodDevices]) -> tuple[PodDevices, ...]:
+    _require_uid(pod)
+    return tuple(found.values())
+
+
+def _require_uid(pod: PodReference) -> None:
     if not pod.uid:
         raise CheckpointError(f"names pods by UID, and the runtime gave none for {pod.namespace}/{pod.name}")
-    return found.get(pod.uid, PodDevices(pod))
 
 
 def _is(found: PodReference, pod: PodReference) -> bool:

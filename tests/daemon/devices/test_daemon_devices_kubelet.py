@@ -212,8 +212,10 @@ async def test_without_any_source_the_error_names_both(tmp_path: Path, devices: 
 async def test_the_file_cannot_answer_about_a_pod_without_uid(tmp_path: Path, devices: KubeletDevices):
     """A runtime that gives no UID makes the file useless, which is said."""
     write(tmp_path / "checkpoint", entry("", "main", GPU, ["GPU-7"]))
-    with pytest.raises(DaemonUnavailableError, match="the runtime gave none for team-a/train-0"):
-        await devices.of_pod(PodReference("team-a", "train-0"))
+    nameless = PodReference("team-a", "train-0")
+    for question in (devices.of_pod(nameless), devices.of_resources(nameless, [GPU])):
+        with pytest.raises(DaemonUnavailableError, match="the runtime gave none for team-a/train-0"):
+            await question
 
 
 def test_lists_of_old_files_are_read(tmp_path: Path):
