@@ -54,7 +54,10 @@ class NetworkConfig:
 
 
 class MainPlugin(Protocol):
-    """Makes the links of one CNI main plugin type."""
+    """Makes the links of one CNI main plugin type.
+
+    One with an attribute ``serves_others`` that is true also serves every type that no other one has for its name.
+    """
 
     name: str
     """``spec.plugin.type`` of the networks it serves."""

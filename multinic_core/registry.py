@@ -83,6 +83,13 @@ class Registry:
     hooks: dict[Owner, list[str]] = field(default_factory=dict)
     """Owner to the names of the hooks it implements."""
 
+    def main_plugin(self, name: object) -> MainPlugin | None:
+        """The main plugin that serves a type: the one of this name, else the one that ``serves_others``; or None."""
+        if not isinstance(name, str) or not name:
+            return None
+        found = self.main_plugins.objects
+        return found.get(name) or next((each for each in found.values() if getattr(each, "serves_others", False)), None)
+
 
 def _owner(entry_point: EntryPoint) -> Owner:
     distribution = entry_point.dist

@@ -12,8 +12,10 @@ from multinic_operator.validation.claims import Claim, claims_on
 from multinic_operator.validation.surroundings import Surroundings, nic_networks
 from multinic_operator.validation.validate import Intent, renumbering, validate
 
+from multinic_core import load_plugins
 from multinic_core.errors import ConfigError
 from multinic_core.model import CIDRSpec, MultiNicNetwork
+from multinic_core.testing import example_network
 
 IPAM = {"type": "multi-nic-ipam", "hostBlock": 6, "interfaceBlock": 2, "vlanMode": "l3"}
 
@@ -37,6 +39,8 @@ def check(cluster: Any, make_network: Any) -> Any:
     [
         ({"ipam": "{nonsense"}, "spec.ipam: not JSON at line 1"),
         ({"ipam": "[]"}, "spec.ipam: found a JSON list, expected an object"),
+        ({"ipam": {"type": "multi-config", "args": {"eth1": {}}}}, "spec.ipam.ipam_type: found None"),
+        ({"ipam": {"type": "multi-config", "ipam_type": "x", "args": {"eth1": 1}}}, "spec.ipam.args.eth1: found 1"),
         ({"ipam": IPAM | {"hostBlock": -1}}, "spec.ipam.hostBlock: found -1"),
         ({"ipam": IPAM | {"hostBlock": 15}}, "spec.ipam.hostBlock: found 15, but 192.168.0.0/16 with interfaceBlock 2"),
         ({"ipam": IPAM | {"vlanMode": "l4"}}, "spec.ipam.vlanMode: found 'l4'"),
@@ -164,3 +168,15 @@ def test_renumbering_edits_are_told_apart_from_safe_ones(check: Any) -> None:
     assert edits(ipam=IPAM | {"interfaceBlock": 3}) == ["spec.ipam.interfaceBlock"]
     assert edits(subnet=None, ipam=IPAM | {"vlanMode": ""}) == ["spec.subnet"]
     assert edits(masterNets=["10.0.1.0/24"], ipam=IPAM | {"vlanMode": "l2", "excludeCIDRs": ["192.168.0.0/24"]}) == []
+
+
+def test_unknown_plugin_type_is_left_to_the_plugin_that_serves_others() -> None:
+    """With one that serves any type installed, only a slip of the pen in a known name is refused."""
+    registry = load_plugins()
+    for name in ("bridge", "vlan", "ovs", "tap"):
+        network = example_network(name, {"mtu": "1400"})
+        intent = validate(network, registry, [])
+        assert dict(intent.config.plugin) == {"mtu": 1400}
+    for name in ("ipvlam", "ipvaln", "macvaln", "sriovv", "mac-vlan"):
+        with pytest.raises(ConfigError, match=f"found '{name}', expected one of .* 'delegate' with"):
+            validate(example_network(name), registry, [])

@@ -20,6 +20,7 @@ REGISTRY = load_plugins()
         pytest.param("host-device", {}, id="host-device-defaults"),
         pytest.param("host-device", {"mtu": "1400"}, id="host-device-mtu"),
         pytest.param("mellanox", {}, id="mellanox"),
+        pytest.param("delegate", {"type": "bridge"}, id="delegate"),
     ],
 )
 def test_main_plugin_conforms(name, args):
@@ -29,7 +30,8 @@ def test_main_plugin_conforms(name, args):
 
 def test_every_main_plugin_is_covered():
     """A main plugin that is added is also held to the contract here."""
-    assert sorted(REGISTRY.main_plugins.objects) == ["host-device", "ipvlan", "macvlan", "mellanox", "sriov"]
+    names = sorted(REGISTRY.main_plugins.objects)
+    assert names == ["delegate", "host-device", "ipvlan", "macvlan", "mellanox", "sriov"]
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY.strategies.objects))

@@ -27,7 +27,7 @@ def merged_result(call: Invocation, links: Sequence[LinkRequest], made: Sequence
     """
     netconf = call.netconf
     plugged = {step.ifname: (step, _result_of(step)) for step in plan.plugins}
-    own = _own(call.netns, links, made, plugged, netconf.ipam)
+    own = _own(call.netns, links, made, plugged, netconf.ipam, plan.devices)
     given = [parse_result(step.result or {}, f"IPAM of link {step.ifname!r}") for step in plan.ipams]
     given += [result for _, result in plugged.values()]
     earlier = Result()
@@ -56,9 +56,10 @@ def _own(
     made: Sequence[MadeLink],
     plugged: Mapping[str, tuple[RunPlugin, Result]],
     ipam: Mapping[str, Any],
+    devices: Sequence[TakeDevice],
 ) -> Result:
     if not plugged:
-        result = link_result(netns, links, made, ipam)
+        result = link_result(netns, links, made, ipam, devices)
         gateways = [link.gateways for link in links]
         return replace(result, ips=tuple(_with_gateway(ip, gateways) for ip in result.ips))
     interfaces: list[Interface] = []
@@ -72,7 +73,13 @@ def _own(
                 f"NIC {link.parent!r}: executable {step.config.get('type')!r} answered interfaces"
                 f" {[each.name for each in inside]!r} in the pod, expected {link.ifname!r}"
             )
-        interfaces += [each for each in inside if each.name == link.ifname]
+        (own, *_) = (each for each in inside if each.name == link.ifname)
+        if link.mac_address and own.mac.lower() != link.mac_address.lower():
+            raise ExecutableError(
+                f"NIC {link.parent!r}: executable {step.config.get('type')!r} gave {link.ifname!r} the MAC address"
+                f" {own.mac!r}, but the pod asks for {link.mac_address!r}"
+            )
+        interfaces.append(own)
         beside += [each for each in result.interfaces if each.name != link.ifname or not each.sandbox]
         ips += [replace(ip, interface=position) for ip in result.ips]
     base = link_result(netns, (), (), ipam)

@@ -33,15 +33,15 @@ def main_plugin(registry: Registry, block: Mapping[str, Any]) -> MainPlugin:
     """The main plugin that the netconf's ``plugin`` block names.
 
     Raises:
-        ConfigError: it names none, or one that is not installed.
+        ConfigError: it names none, or one that is not installed, and none that is serves any type.
     """
     name = block.get("type")
-    if not isinstance(name, str) or name not in registry.main_plugins:
+    if (found := registry.main_plugin(name)) is None:
         raise ConfigError(
             f"plugin.type: found {name!r}, expected a main plugin that is installed:"
             f" {sorted(registry.main_plugins.objects)!r}"
         )
-    return registry.main_plugins[name]
+    return found
 
 
 def make_plan(
@@ -91,7 +91,8 @@ def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkReques
             f" {asked.get(other[0].ifname, '')!r}, or a refusal"
         )
     given = [(step.ifname, step.address) for step in plan.addresses]
-    by_others = {step.ifname for step in plan.plugins} if others else ()  # these give addresses themselves
+    # executables give addresses themselves, and a device that a process drives has none in the kernel
+    by_others = {s.ifname for s in others if isinstance(s, RunPlugin) or not s.device} if others else ()
     held = [(link.ifname, address) for link in links if link.ifname not in by_others for address in link.addresses]
     if given != held and Counter(given) != Counter(held):
         return f"planned addresses {_text(given)!r}, expected {_text(held)!r}"

@@ -19,7 +19,7 @@ import trio
 from multinic_core.cni import Result, parse_result
 from multinic_core.errors import ExecutableError
 from multinic_core.outside import Act, RunIpam, RunPlugin
-from multinic_core.plan import AddAddress, AddRoute, AddRule, IPAddress, LinkRequest, Plan, Step
+from multinic_core.plan import AddAddress, AddRoute, AddRule, IPAddress, LinkRequest, Plan, SetSysctl, Step
 from multinic_core.registry import Registry
 from multinic_daemon import crashpoints
 from multinic_daemon.engine.answer import encode_result
@@ -124,11 +124,11 @@ async def make_in_stages(
         if plugged:
             crashpoints.reached("outside.plugged")
         plan = _answered(plan, plugged)
+        result = merged_result(call, links, made, plan)
         late = _late_part(plan, everything=stages.after_links)
         if late.steps:
             complete = partial(engine.kernel.complete, late, record.netns, record.group)
             await engine.in_thread(complete, record.key.network, engine.making)
-        result = merged_result(call, links, made, plan)
         engine.journal.finish(record, encode_result(result), plan)
     except BaseException:
         await undo(engine, record)
@@ -222,12 +222,8 @@ def _gateway(link: LinkRequest, version: int) -> IPAddress | None:
 
 async def _make_links(engine: Engine, record: Record, plan: Plan) -> Sequence[MadeLink]:
     """The kernel's part, without what is on links that are still to be made by others."""
-    names = {step.ifname for step in plan.plugins}
-    steps = tuple(
-        step
-        for step in plan.steps
-        if type(step) not in _OTHERS and not (names and isinstance(step, AddRoute | AddRule | AddAddress))
-    )
+    late = frozenset(map(id, _late_part(plan, everything=False).steps))
+    steps = tuple(step for step in plan.steps if type(step) not in _OTHERS and id(step) not in late)
     if not steps:
         return ()
     apply = partial(engine.kernel.apply_plan, Plan(steps), record.netns, record.group)
@@ -240,10 +236,16 @@ async def _make_links(engine: Engine, record: Record, plan: Plan) -> Sequence[Ma
 
 
 def _late_part(plan: Plan, *, everything: bool) -> Plan:
-    """What is done to links that are there: routes over those that others made; or all that needs addresses."""
-    if not (everything or plan.plugins):
-        return Plan(())
-    return Plan(tuple(step for step in plan.steps if isinstance(step, AddRoute | AddRule | AddAddress)))
+    """What is done to links that are there: those that others made; or all that needs addresses."""
+    names = {step.ifname for step in plan.plugins}
+    return Plan(
+        tuple(
+            step
+            for step in plan.steps
+            if (isinstance(step, AddRoute | AddRule | AddAddress) and (everything or names))
+            or (isinstance(step, SetSysctl) and step.ifname in names)
+        )
+    )
 
 
 def _answered(plan: Plan, plugged: Sequence[RunPlugin]) -> Plan:

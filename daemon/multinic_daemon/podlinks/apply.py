@@ -13,10 +13,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
-from multinic_core.plan import AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, Step
+from multinic_core.plan import AddAddress, AddRoute, AddRule, CreateLink, Plan, SetSysctl, ShapeLink, Step
 from multinic_daemon import crashpoints
 from multinic_daemon.hostroutes.desired import PROTOCOL
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, Request, Route, open_netns
@@ -38,6 +40,8 @@ from multinic_daemon.podlinks.vlans import on_vlans
 from multinic_daemon.podlinks.vlans import read_vlans as read_vlans
 from multinic_daemon.podlinks.vlans import remove_vlan as remove_vlan
 
+_ON_LINKS = (CreateLink, AddAddress, AddRoute, SetSysctl, ShapeLink)
+"""Steps about a link that is in the pod."""
 _NO_RULE = frozenset({errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP})
 """Deleting a rule says so when it is gone, or was never possible."""
 
@@ -101,7 +105,7 @@ def _attempt(
 
 
 def complete(plan: Plan, netns: str, group: int) -> None:
-    """Give links that are in the pod already, whoever made them, these addresses, routes and rules.
+    """Give links that are in the pod already, whoever made them, these settings, addresses, routes and rules.
 
     Raises:
         ContainerGoneError: the pod's namespace does not exist.
@@ -110,7 +114,11 @@ def complete(plan: Plan, netns: str, group: int) -> None:
     """
     with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
         there = (AppliedLink(link.ifname, link.ifindex, link.mac_address, link.mtu) for link in read_links(pod))
-        _configure(pod, plan, Made(tuple(there)))
+        made = Made(tuple(there))
+        _configure(pod, plan, made)
+        indexes = {link.ifname: link.ifindex for link in made.links}
+        settings = _settings(plan.sysctls).items()
+        pod.do([rq.set_up(indexes[name], settings=own, subject=f"settings of link {name!r}") for name, own in settings])
 
 
 def return_devices(plan: Plan, netns: str, group: int, *, node_netns: str | None = None) -> int:
@@ -242,6 +250,8 @@ def _subject(step: Step, plan: Plan) -> str:
             return f"address {step.address} of {on}"
         case AddRoute():
             return f"route {step.dst} via {step.gateway} of {on}"
+        case ShapeLink():
+            return f"rate of {on}"
         case CreateLink(mac_address=mac_address) if mac_address:
             return f"setting up {on} with MAC address {mac_address}"
     return f"setting up {on}"

@@ -74,10 +74,13 @@ class FakeKernel:
                 content = {"group": group, "mac_address": mac_address, "mtu": link.mtu, "plan": encode_plan(own)}
                 file.write_text(json.dumps(content))
                 made.append(FakeLink(link.ifname, 100 + number, mac_address, link.mtu))
+            made += self._take(plan, folder, group)
             crashpoints.reached("apply.created")
         except Exception:
-            for done in made if self.undo else ():
-                (folder / done.ifname).unlink()
+            if self.undo:
+                self._give_back(plan, netns, group)
+                for done in made:
+                    (folder / done.ifname).unlink(missing_ok=True)
             raise
         return tuple(made)
 
@@ -154,8 +157,9 @@ class FakeKernel:
         self.calls.append("compare")
         self.before_step("compare")
         there = links(netns)
-        found = []
-        for link in plan.links:
+        found = [f"link {step.ifname!r} is missing" for step in plan.plugins if step.ifname not in there]
+        wanted: list[CreateLink | TakeDevice] = [*plan.links, *(step for step in plan.devices if step.device)]
+        for link in wanted:
             own = _part(plan, link.ifname)
             if link.ifname not in there:
                 found.append(f"link {link.ifname!r} is missing")
@@ -217,7 +221,7 @@ def _with_mac(plan: Plan, content: Mapping[str, Any]) -> Plan:
     return Plan(
         tuple(
             replace(step, mac_address=step.mac_address or content["mac_address"])
-            if isinstance(step, CreateLink)
+            if isinstance(step, CreateLink | TakeDevice)
             else step
             for step in plan.steps
         )
@@ -226,6 +230,11 @@ def _with_mac(plan: Plan, content: Mapping[str, Any]) -> Plan:
 
 def _seen(ifname: str, content: Mapping[str, Any]) -> SandboxLink:
     plan = decode_plan(content["plan"])
+    if plan.devices:
+        addresses = tuple(step.address for step in plan.addresses)
+        return SandboxLink(
+            ifname, content["group"], "", content["mtu"], content["mac_address"], 0, False, {}, addresses
+        )
     (link,) = plan.links
     return SandboxLink(
         ifname,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from itertools import islice
 from typing import Any
@@ -27,6 +28,7 @@ from multinic_core.model import (
 )
 from multinic_core.plan import IPNetwork
 from multinic_core.registry import Registry
+from multinic_core.singlenic import MULTI_CONFIG, read_multi_config
 from multinic_operator.numbering.layout import BlockRequest
 from multinic_operator.validation.capacity import capacity
 from multinic_operator.validation.claims import Claim
@@ -41,6 +43,8 @@ NOT_FOR_PODS = tuple(
 )
 """Unspecified, loopback, link-local, multicast. Source: RFC 6890, RFC 4291."""
 CONFLICTS_IN_MESSAGE = 3
+SLIP = 0.82
+"""Likeness from which a name counts as misspelt: one letter of six, and not the ``vlan`` in ``ipvlan``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ def validate(
             low = _judge(network, blocks, around, claims, recorded, problems)
     else:
         problems += _handed_on_subnet(network)
+        problems += _handed_on_ipam(ipam)
     if problems or config is None:
         raise ConfigError(*problems)
     l3 = settings is not None and settings.is_l3 and bool(network.spec.multi_nic_ipam)
@@ -157,17 +162,29 @@ def _plugin(
     problems: list[str],
 ) -> NetworkConfig | None:
     name = network.spec.plugin.type
-    if name not in registry.main_plugins:
-        problems.append(f"spec.plugin.type: found {name!r}, expected one of {sorted(registry.main_plugins.objects)!r}")
+    plugin = registry.main_plugin(name)
+    if plugin is None or (name not in registry.main_plugins and _nearly(name, registry.main_plugins.objects)):
+        known = sorted(registry.main_plugins.objects)
+        otherwise = (
+            f"; a CNI executable {name!r} is meant by {plugin.name!r} with spec.plugin.args.type" if plugin else ""
+        )
+        problems.append(f"spec.plugin.type: found {name!r}, expected one of {known!r}{otherwise}")
         return None
     try:
-        return configure(registry.main_plugins[name], network, nodes, facts)
+        return configure(plugin, network, nodes, facts)
     except ConfigError as error:
         problems.extend(error.problems)
     except Exception as error:  # a foreign plugin may raise anything, and stops only its own networks
-        owner = registry.main_plugins.owners.get(name, "an unknown distribution")
-        problems.append(f"spec.plugin.type: main plugin {name!r} of {owner} raised {type(error).__name__}: {error}")
+        owner = registry.main_plugins.owners.get(plugin.name, "an unknown distribution")
+        problems.append(
+            f"spec.plugin.type: main plugin {plugin.name!r} of {owner} raised {type(error).__name__}: {error}"
+        )
     return None
+
+
+def _nearly(name: str, known: Iterable[str]) -> bool:
+    """Whether a name is one of these but for a slip, so that nobody means anything else by it."""
+    return bool(get_close_matches(name, list(known), n=1, cutoff=SLIP))
 
 
 def _not_addresses(texts: Iterable[str], path: str) -> Iterable[str]:
@@ -313,6 +330,15 @@ def _handed_on_subnet(network: MultiNicNetwork) -> Iterable[str]:
             continue
         try:
             yield from _not_for_pods(parse_network(part, "spec.subnet"))
+        except ConfigError as error:
+            yield from error.problems
+
+
+def _handed_on_ipam(ipam: Mapping[str, Any]) -> Iterable[str]:
+    """Problems of a block with a configuration for each NIC, which nodes could not read."""
+    if ipam.get("type") == MULTI_CONFIG:
+        try:
+            read_multi_config(ipam, "spec.ipam")
         except ConfigError as error:
             yield from error.problems
 
