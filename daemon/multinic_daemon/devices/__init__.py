@@ -2,7 +2,7 @@
 
 :class:`KubeletDevices` asks the podresources service on the kubelet's unix socket and, where that does not answer,
 reads the checkpoint file of its device manager. Both are somebody else's words: nothing is guessed from them, and what
-cannot be understood is an error that says so. grpcio costs 25 MiB of memory, so it is imported when the first pod asks.
+cannot be understood is an error that says so. grpcio costs 14 MiB of memory, so it is imported when the first pod asks.
 """
 
 from multinic_daemon.devices.given import GivenDevice, PodDevices

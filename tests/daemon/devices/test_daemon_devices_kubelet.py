@@ -1,6 +1,8 @@
 """What pods were given, asked of a kubelet's service and read from its file."""
 
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,16 @@ async def test_without_any_source_the_error_names_both(tmp_path: Path, devices: 
         await devices.of_pod(POD)
     assert str(tmp_path / "kubelet.sock") in str(caught.value)
     assert str(tmp_path / "checkpoint") in str(caught.value)
+
+
+def test_a_daemon_that_asks_no_kubelet_has_no_grpc():
+    """Neither the daemon nor a call without one imports it at start; nodes that need no devices never pay for it."""
+    program = (
+        "import sys, multinic_daemon.service, multinic_daemon.standalone.call;"
+        "sys.exit(','.join({'grpc', 'google.protobuf'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_the_file_cannot_answer_about_a_pod_without_uid(tmp_path: Path, devices: KubeletDevices):
