@@ -44,7 +44,6 @@ IFLA_IFNAME = 3
 IFLA_MTU = 4
 IFLA_LINK = 5
 IFLA_LINKINFO = 18
-IFLA_IFALIAS = 20
 IFLA_AF_SPEC = 26
 IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
@@ -137,7 +136,7 @@ def create_link(
     return Request(RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, b"".join(body), subject)
 
 
-def create_vlan(ifname: str, parent_ifindex: int, vlan: int, group: int, alias: str, subject: str) -> Request:
+def create_vlan(ifname: str, parent_ifindex: int, vlan: int, group: int, subject: str) -> Request:
     """Make a VLAN link beside its parent and set it up; its MTU is that of the parent.
 
     EEXIST when the parent has one of this id, or the name is taken.
@@ -149,7 +148,6 @@ def create_vlan(ifname: str, parent_ifindex: int, vlan: int, group: int, alias: 
         + wire.attribute_text(IFLA_IFNAME, ifname)
         + wire.attribute_u32(IFLA_LINK, parent_ifindex)
         + wire.attribute_u32(IFLA_GROUP, group)
-        + wire.attribute(IFLA_IFALIAS, alias.encode())
         + wire.attribute(IFLA_LINKINFO, info)
     )
     return Request(RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body, subject)

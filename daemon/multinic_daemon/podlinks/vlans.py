@@ -26,8 +26,6 @@ from multinic_daemon.podlinks.kernel import Parent, parent_of
 
 VLAN_GROUP = 0x4CF00000
 """``IFLA_GROUP`` of the VLAN links that we made, below those of links in pods."""
-ALIAS = "made by multinic for pods"
-"""``IFLA_IFALIAS``, for people."""
 NAME_BYTES = 15
 """Source: linux/if.h, IFNAMSIZ less the closing zero."""
 _VLAN_PROTOCOL = 5
@@ -104,7 +102,7 @@ def _ask(
     node: Conversation, missing: Mapping[Parent, CreateLink], names: Mapping[Parent, str]
 ) -> list[tuple[Parent, Refusal]]:
     asked = [
-        rq.create_vlan(names[parent], parent.ifindex, parent.vlan, VLAN_GROUP, ALIAS, _subject(step))
+        rq.create_vlan(names[parent], parent.ifindex, parent.vlan, VLAN_GROUP, _subject(step))
         for parent, step in missing.items()
     ]
     answers = zip(missing, node.ask(asked), strict=True)
