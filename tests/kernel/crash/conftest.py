@@ -241,11 +241,19 @@ class CrashNode:
         """Change the node itself."""
         ip("-n", self.name, *arguments)
 
+    def node_links(self) -> set[str]:
+        """Names of the node's own links."""
+        return {link["ifname"] for link in json.loads(ip("-n", self.name, "-j", "link", "show"))}
+
     def rows(self) -> list[dict[str, Any]]:
         return read_rows(self.run_dir / "journal.db")["attachments"]
 
-    def audit(self) -> set[str]:
-        """Journal and kernel say the same, nothing is half made and nothing held twice; the containers attached."""
+    def audit(self, *vlans: str) -> set[str]:
+        """Journal and kernel say the same, nothing is half made and nothing held twice; the containers attached.
+
+        Args:
+            vlans: the VLAN links that the node has.
+        """
         rows = self.rows()
         assert {row["state"] for row in rows} <= {"ready"}
         given = [each["address"] for row in rows for each in row["addresses"]]
@@ -263,8 +271,7 @@ class CrashNode:
                 if address["scope"] == "global"
             ]
             assert sorted(held) == sorted(each["address"] for row in own for each in row["addresses"])
-        strangers = {link["ifname"] for link in json.loads(ip("-n", self.name, "-j", "link", "show"))}
-        assert strangers == {"lo", *(f"eth{number}" for number in range(1, NICS + 1))}
+        assert self.node_links() == {"lo", *(f"eth{number}" for number in range(1, NICS + 1)), *vlans}
         return {row["containerID"] for row in rows}
 
 
