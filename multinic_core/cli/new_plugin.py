@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ from multinic_core.errors import ConfigError
 from multinic_core.registry import Register, load_plugins
 
 
-def refuse_taken(name: str, register: Register[Any], distribution: str) -> None:
+def refuse_taken(name: str, registers: Sequence[Register[Any]], distribution: str) -> None:
     """Refuse what would be left out beside the installed plugins, or be installed in the place of one.
 
     Raises:
         ConfigError: an installed plugin has the name, or an installed distribution.
     """
-    if name in register:
-        raise ConfigError(
-            f"{register.title} {name!r}: {register.owners[name]} offers it already, expected none of "
-            f"{sorted(register.objects)!r}"
-        )
+    for register in registers:
+        if name in register:
+            raise ConfigError(
+                f"{register.title} {name!r}: {register.owners[name]} offers it already, expected none of "
+                f"{sorted(register.objects)!r}"
+            )
     try:
         found = version(distribution)
     except PackageNotFoundError:
@@ -39,7 +41,8 @@ def refuse_taken(name: str, register: Register[Any], distribution: str) -> None:
     type=click.Choice(list(KINDS)),
     default="main",
     show_default=True,
-    help="What it decides: main, which links a pod gets; strategy, which NICs.",
+    help="What it decides: main, which links a pod gets; action, these and something outside the kernel; strategy, "
+    "which NICs.",
 )
 @click.option(
     "--directory",
@@ -55,7 +58,7 @@ def new_plugin(name: str, kind: str, directory: Path) -> None:
     spec.attachPolicy.strategy.
     """
     skeleton = fill_in(name, kind)
-    refuse_taken(name, KINDS[kind].register(load_plugins()), skeleton.distribution)
+    refuse_taken(name, KINDS[kind].registers(load_plugins()), skeleton.distribution)
     try:
         folder = write(skeleton, directory)
     except OSError as error:

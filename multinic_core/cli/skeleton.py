@@ -11,7 +11,7 @@ import ast
 import keyword
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -34,19 +34,20 @@ SUFFIX = ".tmpl"
 class Kind:
     """One kind of plugin that there are templates for."""
 
-    register: Callable[[Registry], Register[Any]]
-    """Where those that are installed are found."""
+    registers: Callable[[Registry], Sequence[Register[Any]]]
+    """Where those that are installed are found, the one that networks name first."""
     dependencies: tuple[str, ...]
 
     @property
     def title(self) -> str:
         """As the registry calls it."""
-        return self.register(Registry()).title
+        return " and ".join(register.title for register in self.registers(Registry()))
 
 
 KINDS = {
-    "main": Kind(lambda registry: registry.main_plugins, ("multinic-core", "pydantic>=2")),
-    "strategy": Kind(lambda registry: registry.strategies, ("multinic-core",)),
+    "main": Kind(lambda registry: (registry.main_plugins,), ("multinic-core", "pydantic>=2")),
+    "strategy": Kind(lambda registry: (registry.strategies,), ("multinic-core",)),
+    "action": Kind(lambda registry: (registry.main_plugins, registry.actions), ("multinic-core", "pydantic>=2")),
 }
 """Folder of the templates to kind."""
 

@@ -18,7 +18,7 @@ from multinic_core.cli import multinic
 from multinic_core.cli.skeleton import KINDS, LONGEST_NAME, NAME, Skeleton, fill_in
 
 ROOT = Path(__file__).parents[2]
-LONGEST = "a" * (LONGEST_NAME - 1) + "9"
+LONGEST = "a" * (LONGEST_NAME - 2) + "-9"
 
 
 def new_plugin(folder, *arguments):
@@ -33,9 +33,9 @@ def run(folder, *module):
     return done.returncode, done.stdout
 
 
-@pytest.fixture(scope="module", params=[(kind, name) for kind in KINDS for name in ("x", "fast-path", LONGEST)])
+@pytest.fixture(scope="module", params=[(kind, name) for kind in KINDS for name in ("x", LONGEST)])
 def made(request, tmp_path_factory):
-    """Kind, name and folder of a new plugin, with the shortest, a usual and the longest name."""
+    """Kind, name and folder of a new plugin, with the shortest and the longest name."""
     kind, name = request.param
     parent = tmp_path_factory.mktemp("new-plugin")
     result = new_plugin(parent, name, "--kind", kind)
@@ -86,7 +86,7 @@ def test_the_registry_takes_it_under_its_name(made, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     registry = load_plugins([EntryPoint(name, package, "multinic")])
     del sys.modules[package]
-    assert list(KINDS[kind].register(registry).objects) == [name]
+    assert [list(register.objects) for register in KINDS[kind].registers(registry)] in ([[name]], [[name], [name]])
     assert registry.problems == []
 
 
@@ -114,7 +114,7 @@ def test_every_name_that_is_accepted_makes_files_that_can_be_read(name, kind):
         "multinic": {name: filled.package}
     }
     modules = [text for path, text in filled.files.items() if path.endswith(".py")]
-    assert len(modules) == 2
+    assert len(modules) >= 2
     for text in modules:
         ast.parse(text)
         assert max(map(len, text.splitlines())) <= 120
