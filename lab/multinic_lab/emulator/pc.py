@@ -1,8 +1,9 @@
 """What stands in the emulated PC, as QEMU's command line.
 
-Two NUMA nodes with a processor each. Below each node's own PCI host bridge is a root port with one Intel 82576, an
-SR-IOV NIC: its driver is ``igb``, that of its VFs ``igbvf``. A further NIC without SR-IOV stands for the node's primary
-network. An IOMMU lets VFs be given to vfio-pci. No NIC reaches anything outside of the PC, nor another of its NICs.
+Two NUMA nodes with a processor each. Below each node's own PCI host bridge are two root ports: one with an Intel 82576,
+an SR-IOV NIC (its driver is ``igb``, that of its VFs ``igbvf``), and one with a display controller, which stands for a
+GPU. A further NIC without SR-IOV stands for the node's primary network. An IOMMU lets VFs be given to vfio-pci. No NIC
+reaches anything outside of the PC, nor another of its NICs.
 """
 
 from dataclasses import dataclass
@@ -34,21 +35,17 @@ OUTPUT, STATUS = "multinic.output", "multinic.status"
 
 
 @dataclass(frozen=True, slots=True)
-class Pf:
-    """One port with SR-IOV."""
+class NumaNode:
+    """One NUMA node with its own PCI host bridge."""
 
-    numa_node: int
+    number: int
     bus: int
-    """Number of the NUMA node's own PCI host bridge; the root port below is on it, the NIC on the next."""
+    """Number of the host bridge's bus; the NIC is on the next one, the display controller on that after."""
     mac: str
-
-    @property
-    def pci_address(self) -> str:
-        """Where the guest finds it."""
-        return f"0000:{self.bus + 1:02x}:00.0"
+    """Of the NIC."""
 
 
-PFS = (Pf(0, 0x20, "52:54:00:00:00:01"), Pf(1, 0x40, "52:54:00:00:00:02"))
+NODES = (NumaNode(0, 0x20, "52:54:00:00:00:01"), NumaNode(1, 0x40, "52:54:00:00:00:02"))
 
 
 def kernel() -> tuple[Path, Path]:
@@ -80,7 +77,7 @@ def command_line(folder: Path, memory_mb: int, output_descriptor: int, console_d
     image, _ = kernel()
     # Software emulation everywhere: /dev/kvm may be there and still not work, and what is tested is not speed.
     command = [str(tools.find(emulator.PROGRAM)), *_firmware(), "-accel", "tcg,thread=single", "-cpu", "max"]
-    command += ["-M", "q35", "-m", f"{memory_mb}M", "-smp", f"{len(PFS)},sockets={len(PFS)}"]
+    command += ["-M", "q35", "-m", f"{memory_mb}M", "-smp", f"{len(NODES)},sockets={len(NODES)}"]
     command += ["-nodefaults", "-nographic", "-no-reboot", "-kernel", str(image), "-initrd", str(folder / "initrd")]
     command += ["-append", "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off"]
     command += ["-chardev", f"file,id=console,path=/proc/self/fd/{console_descriptor}", "-serial", "chardev:console"]
@@ -90,15 +87,24 @@ def command_line(folder: Path, memory_mb: int, output_descriptor: int, console_d
         command += ["-chardev", f"file,id={name},path={path}", "-device", f"virtserialport,chardev={name},name={name}"]
     command += ["-netdev", "hubport,id=primary,hubid=0"]
     command += ["-device", f"virtio-net-pci,netdev=primary,mac={PRIMARY_MAC},romfile="]
-    for number, pf in enumerate(PFS, 1):
-        share = memory_mb // len(PFS)
-        command += ["-object", f"memory-backend-ram,id=memory{number},size={share}M"]
-        command += ["-numa", f"node,nodeid={pf.numa_node},cpus={pf.numa_node},memdev=memory{number}"]
-        command += ["-device", f"pxb-pcie,id=bridge{number},bus=pcie.0,bus_nr={pf.bus},numa_node={pf.numa_node}"]
-        command += ["-device", f"pcie-root-port,id=port{number},bus=bridge{number},chassis={number},slot={number}"]
-        command += ["-netdev", f"hubport,id=net{number},hubid={number}"]
-        command += ["-device", f"igb,bus=port{number},netdev=net{number},mac={pf.mac}"]
+    for node in NODES:
+        command += _numa_node(node, memory_mb // len(NODES))
     return command
+
+
+def _numa_node(node: NumaNode, memory_mb: int) -> list[str]:
+    n = node.number
+    root_port, slot = f"pcie-root-port,bus=bridge{n},chassis={n + 1}", 2 * n
+    return [
+        *("-object", f"memory-backend-ram,id=memory{n},size={memory_mb}M"),
+        *("-numa", f"node,nodeid={n},cpus={n},memdev=memory{n}"),
+        *("-device", f"pxb-pcie,id=bridge{n},bus=pcie.0,bus_nr={node.bus},numa_node={n}"),
+        *("-device", f"{root_port},id=nic{n},slot={slot + 1}"),
+        *("-netdev", f"hubport,id=net{n},hubid={n + 1}"),
+        *("-device", f"igb,bus=nic{n},netdev=net{n},mac={node.mac}"),
+        *("-device", f"{root_port},id=gpu{n},slot={slot + 2}"),
+        *("-device", f"bochs-display,bus=gpu{n},romfile="),
+    ]
 
 
 def _firmware() -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from multinic_lab.emulator.testing import Pf
+from multinic_lab.emulator.testing import PCI_DEVICES, Pf
 from multinic_lab.provision import tools
 
 pytestmark = pytest.mark.sriov
@@ -22,10 +22,13 @@ def test_there_is_a_pf_on_each_of_two_numa_nodes(pfs: list[Pf]):
         assert Path(f"/sys/devices/system/node/node{pf.numa_node}/cpulist").read_text() == f"{pf.numa_node}\n"
 
 
-def test_each_pf_is_below_a_host_bridge_of_its_own(pfs: list[Pf]):
-    """The paths in sysfs begin with another PCI root for each NUMA node."""
-    roots = [pf.sysfs.resolve().parts[3] for pf in pfs]
-    assert len(set(roots)) == len(pfs)
+def test_each_pf_shares_a_host_bridge_with_a_display_controller(pfs: list[Pf]):
+    """The paths in sysfs begin with another PCI root for each NUMA node; what stands for a GPU is on the same one."""
+    displays = [path for path in sorted(PCI_DEVICES.iterdir()) if (path / "class").read_text().startswith("0x03")]
+    assert [int((path / "numa_node").read_text()) for path in displays] == [0, 1]
+    roots = [path.resolve().parts[3] for path in displays]
+    assert [pf.sysfs.resolve().parts[3] for pf in pfs] == roots
+    assert len(set(roots)) == 2
 
 
 @pytest.mark.parametrize("count", [1, 7])
