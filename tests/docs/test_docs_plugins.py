@@ -3,10 +3,12 @@
 import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from multinic_core import hookspecs
+from multinic_core.plan import Step
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/plugins.md").read_text()
@@ -45,6 +47,13 @@ def test_methods_are_shown_with_their_real_arguments(hook):
         if not name.startswith("_")
     }
     assert shown == real
+
+
+def test_every_step_of_a_plan_is_on_the_page():
+    """A step that is added must be told of, and one that is gone must go."""
+    steps = {step.__name__ for step in get_args(Step)}
+    (told,) = re.findall(r"^`plan_child_links` makes links .*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"\(`(\w+)`\)", told)) == steps
 
 
 def test_the_example_distribution_is_the_one_described():
