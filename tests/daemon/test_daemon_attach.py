@@ -361,7 +361,7 @@ async def test_route_that_cannot_be_made_is_refused(rig: Rig, routes: object, er
     ("fields", "error", "words"),
     [
         ({"ipam": {"type": "whereabouts"}}, ExecutableError, "multi-nic-ipam"),
-        ({"plugin": {"type": "teapot"}}, ConfigError, "macvlan"),
+        ({"plugin": {"type": "teapot"}}, ExecutableError, "macvlan"),
         ({"plugin": {}}, ConfigError, "plugin.type"),
         ({"plugin": {"type": "macvlan", "mtu": 9000}}, ConfigError, "1500"),
         ({"name": "unknown"}, ConfigError, "MultiNicNetwork"),

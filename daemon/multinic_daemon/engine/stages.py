@@ -21,6 +21,7 @@ from multinic_core.errors import ExecutableError
 from multinic_core.outside import Act, RunIpam, RunPlugin
 from multinic_core.plan import AddAddress, AddRoute, AddRule, IPAddress, LinkRequest, Plan, SetSysctl, Step
 from multinic_core.registry import Registry
+from multinic_core.singlenic import MULTI_CONFIG
 from multinic_daemon import crashpoints
 from multinic_daemon.engine.answer import encode_result
 from multinic_daemon.engine.context import Engine
@@ -30,6 +31,7 @@ from multinic_daemon.engine.parents import vlans_kept
 from multinic_daemon.engine.podroutes import Way, configured_ways, joined, ways_of
 from multinic_daemon.engine.sources import Asked, Given
 from multinic_daemon.journal.journal import NewAttachment, Record
+from multinic_daemon.outside.executables import find
 from multinic_daemon.outside.work import require_actions
 from multinic_daemon.podlinks.kernel import MadeLink
 
@@ -153,6 +155,18 @@ def _found(engine: Engine, call: Invocation, plan: Plan) -> Plan:
         else:
             found.append(step)
     return Plan(tuple(found))
+
+
+def require_executables(engine: Engine, call: Invocation) -> None:
+    """Raise MultinicError where the network names an executable that is not there, as STATUS asks."""
+    netconf, registry = call.netconf, engine.registry
+    path = engine.outside.search_path(call.path)
+    if (name := netconf.plugin.get("type")) not in registry.main_plugins:
+        find(name, path, "plugin.type", installed_main_plugins(registry))
+    ipam = netconf.ipam
+    name = ipam.get("ipam_type") if ipam.get("type") == MULTI_CONFIG else ipam.get("type")
+    if name and name not in registry.ipams:
+        find(name, path, "ipam.type", installed_ipams(registry))
 
 
 def installed_ipams(registry: Registry) -> str:

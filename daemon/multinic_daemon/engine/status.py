@@ -9,6 +9,7 @@ from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.planning import main_plugin
 from multinic_daemon.engine.select import choose, find_members
+from multinic_daemon.engine.stages import require_executables
 
 
 async def status(engine: Engine, call: Invocation) -> None:
@@ -28,6 +29,7 @@ async def status(engine: Engine, call: Invocation) -> None:
         if call.plugin == "multi-nic":
             network = await engine.cluster.network(netconf.name)
             main_plugin(engine.registry, netconf.plugin)
+            require_executables(engine, call)
             pools = node_pools(engine, netconf.name)
             parents = {pool.parent for pool in pools}
             members = find_members(netconf, engine.view(), parents, engine.cluster.cidr(netconf.name))

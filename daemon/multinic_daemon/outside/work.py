@@ -41,6 +41,10 @@ class Outside:
     """Folders of executables besides the runtime's ``CNI_PATH``, written as that is."""
     actors: Actors = field(default_factory=Actors)
 
+    def search_path(self, path: str) -> str:
+        """Where executables are looked for: in the runtime's ``CNI_PATH``, then in our own folders."""
+        return search_path(path, self.cni_bin)
+
     def found(self, step: R, path: str, otherwise: str = "") -> R:
         """The step with the folders in which its executable is now.
 
@@ -51,7 +55,7 @@ class Outside:
         Raises:
             ConfigError, ExecutableError: it is not there.
         """
-        step = replace(step, path=search_path(path, self.cni_bin))
+        step = replace(step, path=self.search_path(path))
         _find(step, step.path, otherwise)
         return step
 
@@ -98,7 +102,7 @@ class Outside:
         """Undo what executables did, the last first, each even when another fails; raises the first failure."""
         failures: list[MultinicError] = []
         for step in reversed(steps):
-            path = search_path(step.path, self.cni_bin)
+            path = self.search_path(step.path)
             try:
                 file = _find(step, path)
                 with await self.undoing.worker(record.key.network):
@@ -115,7 +119,7 @@ class Outside:
         for step in asked:
             if not allows_check(step.config):
                 continue
-            path = search_path(step.path, self.cni_bin)
+            path = self.search_path(step.path)
             try:
                 file = _find(step, path)
                 with await self.doing.worker(record.key.network):

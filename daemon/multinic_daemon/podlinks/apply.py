@@ -31,11 +31,15 @@ from multinic_daemon.netlink.observed import (
     read_rules,
     read_settings,
 )
+from multinic_daemon.netlink.shaping import read_shapes, shape
 from multinic_daemon.podlinks.compare import Observed, compare
+from multinic_daemon.podlinks.devices import take as take_devices
+from multinic_daemon.podlinks.giveback import give_back
 from multinic_daemon.podlinks.make import AppliedLink, Made, TakenError, check_free, explained, make_numbered, make_read
 from multinic_daemon.podlinks.obstacles import BY_OTHERS, in_the_way
 from multinic_daemon.podlinks.survey import remove_foreign as remove_foreign
 from multinic_daemon.podlinks.survey import survey as survey
+from multinic_daemon.podlinks.vfs import vf_differences
 from multinic_daemon.podlinks.vlans import on_vlans
 from multinic_daemon.podlinks.vlans import read_vlans as read_vlans
 from multinic_daemon.podlinks.vlans import remove_vlan as remove_vlan
@@ -47,7 +51,7 @@ _NO_RULE = frozenset({errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP})
 
 
 def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = None) -> tuple[AppliedLink, ...]:
-    """Make every link of the plan with its addresses, settings, routes and rules, or nothing.
+    """Make every link of the plan and take its devices, with addresses, settings, routes and rules, or nothing.
 
     Args:
         netns: path of the pod's network namespace.
@@ -55,17 +59,18 @@ def apply_plan(plan: Plan, netns: str, group: int, *, node_netns: str | None = N
         node_netns: path of the namespace that holds the parents; None: that of the calling thread.
 
     Returns:
-        The links in the plan's order.
+        The links that were made in the plan's order, then the devices that have a netdev.
 
     Raises:
         ContainerGoneError: the pod's namespace does not exist.
-        ConfigError: an interface name is taken in the pod, or a link's attribute or setting is unknown.
+        ConfigError: an interface name is taken in the pod, a device is in use, or a link's attribute or setting is
+            unknown.
         KernelError: the kernel refused a step; names link and NIC, and ``details`` the way out.
     """
     if group <= 0:
         raise ValueError(f"link group {group} is not above 0, the group of every other link")
     with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
-        attempt = partial(_attempt, plan, pod, pod_file, group, node_netns)
+        attempt = partial(_attempt, plan, pod, pod_file, netns, group, node_netns)
         try:
             try:
                 return attempt(make_numbered)
@@ -82,6 +87,7 @@ def _attempt(
     plan: Plan,
     pod: Conversation,
     pod_file: NetnsFile,
+    netns: str,
     group: int,
     node_netns: str | None,
     make: Callable[[Conversation, Conversation, Sequence[CreateLink], NetnsFile, int], Made],
@@ -91,12 +97,15 @@ def _attempt(
             node_file = stack.enter_context(open_netns(node_netns)) if node_netns else None
             node = stack.enter_context(Conversation(node_file))
             made = make(node, pod, on_vlans(node, plan.links), pod_file, group)
+            if taken := take_devices(plan, node, pod, pod_file, group):
+                made = replace(made, links=(*made.links, *taken))
         crashpoints.reached("apply.created")
         _configure(pod, plan, made)
     except TakenError:
         raise  # of which nothing is left
     except BaseException as error:
         try:
+            give_back(plan, netns, group, node_netns=node_netns)
             _remove_group(pod, group, plan.rules)
         except KernelError as failed:
             error.add_note(f"links of group {group} may be left: {failed}")
@@ -165,8 +174,13 @@ def differences(plan: Plan, netns: str, *, node_netns: str | None = None) -> lis
             routes=_read_routes_of(pod, plan),
             rules=tuple(read_rules(pod)) if plan.rules else (),
             settings=read_settings(pod) if plan.sysctls else {},
+            shapes=read_shapes(pod) if plan.shapes else {},
         )
-        return compare(plan, observed, node_id, _links_under(plan, observed, node_file))
+        found = compare(plan, observed, node_id, _links_under(plan, observed, node_file))
+        if plan.vfs:
+            with Conversation(node_file if node_netns else None) as node:
+                found += vf_differences(node, plan.vfs)
+        return found
 
 
 def _links_under(plan: Plan, observed: Observed, node_file: NetnsFile) -> Sequence[Link]:
@@ -206,7 +220,8 @@ def _configure(pod: Conversation, plan: Plan, made: Made) -> None:
             f"plan: {missing[0]!r} has an address, a setting or a route, but no link of this attachment has that name"
         )
     settings = _settings(plan.sysctls)
-    steps: list[Step] = [*plan.addresses, *plan.links, *plan.routes, *plan.rules]
+    taken = (step for step in plan.devices if step.ifname in indexes)
+    steps: list[Step] = [*plan.addresses, *plan.links, *taken, *plan.shapes, *plan.routes, *plan.rules]
     asked = [_request(step, indexes, made.misnamed, settings) for step in steps]
     answers = pod.ask(asked)
     for step, refusal in zip(steps, answers, strict=True):
@@ -222,7 +237,7 @@ def _request(
     match step:
         case AddAddress():
             return rq.add_address(indexes[step.ifname], step.address, "")
-        case CreateLink():
+        case CreateLink() | TakeDevice():
             ifname = step.ifname if step.ifname in misnamed else ""
             own = settings.get(step.ifname, {})
             return rq.set_up(indexes[step.ifname], ifname=ifname, settings=own, subject="")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from multinic_core.plan import MAIN_TABLE, CreateLink, Plan
+from multinic_core.bandwidth import show
+from multinic_core.devices import TakeDevice
+from multinic_core.outside import RunPlugin
+from multinic_core.plan import MAIN_TABLE, AddRoute, CreateLink, IPAddress, NextHop, Plan
 from multinic_daemon.hostroutes.desired import is_ours
 from multinic_daemon.netlink.observed import Address, Link, Route, Rule
 from multinic_daemon.podlinks.kernel import Parent, parent_of
@@ -23,6 +26,8 @@ class Observed:
     rules: tuple[Rule, ...] = ()
     settings: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     """ifindex to the link's settings, by name."""
+    shapes: Mapping[int, int] = field(default_factory=dict)
+    """ifindex to the rate in bit/s that it is held to."""
 
     def group_of(self, group: int) -> tuple[Link, ...]:
         """The links of one attachment."""
@@ -48,6 +53,15 @@ def compare(plan: Plan, observed: Observed, node_netns_id: int, node_links: Iter
             found.append(f"link {step.ifname!r} is missing")
         else:
             found += _link_differences(step, link, node_netns_id, _parent(step, vlans), nics.get(step.parent_ifindex))
+    for device in plan.devices:
+        if not device.device:
+            continue  # it has no netdev
+        if (there := links.get(device.ifname)) is None:
+            found.append(f"link {device.ifname!r} is missing, the device {device.device!r}")
+        else:
+            found += _device_differences(device, there)
+    for plugged in plan.plugins:
+        found += _plugged_differences(plugged, links.get(plugged.ifname), observed)
     for address in plan.addresses:
         there = links.get(address.ifname)
         if there is None:
@@ -60,20 +74,51 @@ def compare(plan: Plan, observed: Observed, node_netns_id: int, node_links: Iter
         value = observed.settings.get(there.ifindex, {}).get(sysctl.name)
         if str(value) != sysctl.value:
             found.append(f"link {sysctl.ifname!r} has {sysctl.name} {value}, expected {sysctl.value}")
-    for route in plan.routes:
-        there = links.get(route.ifname)
-        if there is None:
+    for shaped in plan.shapes:
+        if (there := links.get(shaped.ifname)) is None:
             continue
-        wanted = (route.dst, route.gateway, (there.ifindex,), route.table)
-        if all((held.dst, held.gateway, held.ifindexes, held.table) != wanted for held in observed.routes):
-            via = f" via {route.gateway}" if route.gateway else ""
+        rate = observed.shapes.get(there.ifindex, 0)
+        if rate // 8 != shaped.rate // 8:  # the kernel counts bytes
+            held_to = f"is held to {show(rate)}" if rate else "is held to no rate"
+            found.append(f"link {shaped.ifname!r} {held_to}, expected {show(shaped.rate)}")
+    for route in plan.routes:
+        if any(ifname not in links for ifname in route.ifnames):
+            continue
+        wanted = {(links[hop.ifname].ifindex, hop.gateway) for hop in _next_hops(route)}
+        same = (held for held in observed.routes if (held.dst, held.table) == (route.dst, route.table))
+        if all(_held_hops(held) != wanted for held in same):
             table = f" in table {route.table}" if route.table != MAIN_TABLE else ""
-            found.append(f"route {route.dst}{via} on link {route.ifname!r}{table} is missing")
+            hops = (
+                f"{f' via {hop.gateway}' if hop.gateway else ''} on link {hop.ifname!r}" for hop in _next_hops(route)
+            )
+            found.append(f"route {route.dst}{' and'.join(hops)}{table} is missing")
     held_rules = {(rule.source, rule.table, rule.priority) for rule in observed.rules if is_ours(rule)}
     for rule in plan.rules:
         if (rule.src, rule.table, rule.priority) not in held_rules:
             found.append(f"rule from {rule.src} lookup {rule.table} with priority {rule.priority} is missing")
     return found
+
+
+def _plugged_differences(step: RunPlugin, link: Link | None, observed: Observed) -> Iterator[str]:
+    """Of a link that an executable made: its addresses as it answered."""
+    if link is None:
+        yield f"link {step.ifname!r} is missing, which executable {step.config.get('type')!r} made"
+        return
+    held = {str(each.address) for each in observed.addresses_of(link)}
+    for ip in (step.result or {}).get("ips") or ():
+        if ip.get("address") not in held:
+            yield f"link {step.ifname!r} lacks the address {ip.get('address')}"
+    if not link.up:
+        yield f"link {step.ifname!r} is down, expected up"
+
+
+def _next_hops(route: AddRoute) -> tuple[NextHop, ...]:
+    return NextHop(route.ifname, route.gateway), *route.others
+
+
+def _held_hops(route: Route) -> set[tuple[int, IPAddress | None]]:
+    gateways = route.gateways or (route.gateway,) * len(route.ifindexes)
+    return set(zip(route.ifindexes, gateways, strict=True))
 
 
 def _parent(step: CreateLink, vlans: Mapping[Parent, Link]) -> int:
@@ -96,6 +141,25 @@ def _link_differences(step: CreateLink, link: Link, node_netns_id: int, parent: 
             f"{subject} has link {link.parent_ifindex} of namespace {parent_netns_id} as its parent,"
             f" expected {on}, link {parent} of namespace {node_netns_id}"
         )
+    yield from _given_differences(step, link, nic)
+    attributes = link.attributes if step.attributes else {}
+    for name, value in step.attributes.items():
+        if attributes.get(name) != value:
+            yield f"{subject} has {name} {attributes.get(name)}, expected {value}"
+
+
+def _device_differences(step: TakeDevice, link: Link) -> Iterator[str]:
+    if step.pci_address and link.bus == "pci" and link.bus_device != step.pci_address:
+        yield f"link {step.ifname!r} is the device {link.bus_device}, expected {step.pci_address}"
+    elif step.pci_address and link.link_kind:
+        yield f"link {step.ifname!r} is of kind {link.link_kind!r}, expected the device {step.pci_address}"
+    else:
+        yield from _given_differences(step, link)
+
+
+def _given_differences(step: CreateLink | TakeDevice, link: Link, nic: Link | None = None) -> Iterator[str]:
+    """Of what every link has."""
+    subject = f"link {step.ifname!r}"
     if step.mtu and link.mtu != step.mtu:
         why = f", as NIC {step.parent!r} has mtu {nic.mtu} now" if nic and link.mtu <= nic.mtu < step.mtu else ""
         yield f"{subject} has mtu {link.mtu}, expected {step.mtu}{why}"
@@ -103,7 +167,3 @@ def _link_differences(step: CreateLink, link: Link, node_netns_id: int, parent: 
         yield f"{subject} has MAC address {link.mac_address}, expected {step.mac_address.lower()}"
     if not link.up:
         yield f"{subject} is down, expected up"
-    attributes = link.attributes if step.attributes else {}
-    for name, value in step.attributes.items():
-        if attributes.get(name) != value:
-            yield f"{subject} has {name} {attributes.get(name)}, expected {value}"

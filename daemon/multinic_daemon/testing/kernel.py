@@ -149,6 +149,8 @@ class FakeKernel:
         self.calls.append("remove")
         self.before_step("remove")
         own = [file for file, content in links(netns).items() if content["group"] == group]
+        if any("device" in links(netns)[file] for file in own):
+            raise KernelError(f"removing links {own}", errno.EOPNOTSUPP)
         for file in own:
             (Path(netns) / file).unlink()
         return len(own)
@@ -164,7 +166,7 @@ class FakeKernel:
             if link.ifname not in there:
                 found.append(f"link {link.ifname!r} is missing")
                 continue
-            if link.vlan and parent_of(link) not in self.read_vlans():
+            if isinstance(link, CreateLink) and link.vlan and parent_of(link) not in self.read_vlans():
                 found.append(f"VLAN link of id {link.vlan} on NIC {link.parent!r} is missing")
             content = there[link.ifname]
             made = _with_mac(decode_plan(content["plan"]), content).steps

@@ -69,7 +69,7 @@ def ipam(**fields: Any) -> dict[str, Any]:
             {"ipam": ipam(excludeCIDRs=["192.168.64.0/24"])}, ["masters[1]: found no address in"], id="all excluded"
         ),
         pytest.param({"plugin": None}, ["plugin.type:"], id="no main plugin"),
-        pytest.param({"plugin": {"type": "token-ring"}}, ["plugin.type: found 'token-ring'"], id="unknown main plugin"),
+        pytest.param({"plugin": {"type": "token/ring"}}, ["plugin.type: found 'token/ring'"], id="unknown main plugin"),
         pytest.param(
             {"plugin": {"type": "macvlan", "args": {"mod": "x"}}}, ["plugin.args.mod: unknown argument"], id="argument"
         ),
