@@ -12,10 +12,24 @@ from typing import Any, Protocol
 import trio
 
 from multinic_core.errors import ApiError, ConfigError, DaemonUnavailableError
-from multinic_core.model import CIDR, CIDRS, DEVICE_CLASSES, IPPOOLS, NETWORKS, DeviceClass, IPPool, MultiNicNetwork
+from multinic_core.model import (
+    ATTACHMENT_DEFINITIONS,
+    CIDR,
+    CIDRS,
+    DEVICE_CLASSES,
+    GENERATED_LABEL,
+    IPPOOLS,
+    NETWORKS,
+    DeviceClass,
+    IPPool,
+    MultiNicNetwork,
+    NetworkAttachmentDefinition,
+)
 from multinic_core.ports import Key, Kubernetes, Store
 from multinic_daemon.pools.nodepools import NodePools
 
+RESOURCE_ANNOTATION = "k8s.v1.cni.cncf.io/resourceName"
+"""Of an attachment definition: what a pod that has it is given by a device plugin; several joined by commas."""
 SYNC_SECONDS = 15.0
 """How long a call waits for the first complete lists."""
 FETCH_SECONDS = 5.0
@@ -63,6 +77,14 @@ class ClusterView(Protocol):
         """The DeviceClass of this name, or None."""
         ...
 
+    async def resources(self, network: str, namespace: str) -> Sequence[str]:
+        """Names of the device plugin's resources that pods of this namespace have the network's devices from.
+
+        Raises:
+            DaemonUnavailableError: the attachment definitions have not been listed yet.
+        """
+        ...
+
     async def pools_changed(self) -> None:
         """Wait until a pool of this node changes."""
         ...
@@ -84,6 +106,7 @@ class Cluster:
             CIDRS.plural: self._cidrs,
             DEVICE_CLASSES.plural: self._classes,
         }
+        self._definitions: Store[NetworkAttachmentDefinition] | None = None
         self._changed = trio.Event()
         self._pools.subscribe(self._announce)
 
@@ -137,6 +160,22 @@ class Cluster:
 
     def device_class(self, name: str) -> DeviceClass | None:
         return self._classes.get(name)
+
+    async def resources(self, network: str, namespace: str) -> Sequence[str]:
+        # asked for by networks of devices alone: a node without such watches none of these objects
+        if self._definitions is None:
+            self._definitions = self._kubernetes.store(ATTACHMENT_DEFINITIONS, label_selector=f"{GENERATED_LABEL}=true")
+        store = self._definitions
+        with trio.move_on_after(FETCH_SECONDS):
+            await store.wait_synced()
+        if not store.synced:
+            raise DaemonUnavailableError(
+                f"network {network!r}: its NetworkAttachmentDefinition in {namespace!r} is not known here, and the API"
+                f" did not list them within {FETCH_SECONDS:g} seconds; try again later"
+            )
+        found = store.get(network, namespace)
+        names = (found.metadata.annotations or {}).get(RESOURCE_ANNOTATION, "") if found else ""
+        return tuple(name.strip() for name in names.split(",") if name.strip())
 
     async def pools_changed(self) -> None:
         await self._changed.wait()

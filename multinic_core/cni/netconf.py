@@ -69,6 +69,8 @@ class NetConf(JsonModel):
     master_nets: list[str] | None = None
     masters: list[str] | None = None
     device_ids: list[str] | None = Field(default=None, alias="deviceIDs")
+    device_id: str = Field(default="", alias="deviceID")
+    """As Multus adds it for a network with a device plugin's resource."""
     standalone: bool = False
     """Served by the executable itself, never by a daemon."""
     multi_nic_ipam: bool = Field(default=False, alias="multiNICIPAM")

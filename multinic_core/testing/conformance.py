@@ -91,6 +91,7 @@ def _check_plan(plugin: MainPlugin, steps: tuple[Any, ...], links: tuple[Any, ..
         assert step.mtu > 0, f"plan: mtu {step.mtu} of {step.ifname!r}"
     given = {(step.ifname, step.address) for step in steps if isinstance(step, AddAddress)}
     by_others = {step.ifname for step in made if isinstance(step, RunPlugin)}
+    by_others |= {step.ifname for step in made if isinstance(step, TakeDevice) and not step.device}
     expected = {(link.ifname, address) for link in links for address in link.addresses if link.ifname not in by_others}
     assert given == expected, f"plan: gives {given}, expected {expected}"
 

@@ -29,7 +29,6 @@ from multinic_core.errors import (
     PluginError,
     PoolExhaustedError,
     SelectionError,
-    UnsupportedFieldError,
 )
 from multinic_core.model import IPPOOLS, NETWORKS
 from multinic_core.plan import AddRule, Plan, SetSysctl
@@ -367,7 +366,7 @@ async def test_route_that_cannot_be_made_is_refused(rig: Rig, routes: object, er
         ({"name": "unknown"}, ConfigError, "MultiNicNetwork"),
         ({"name": ""}, ConfigError, "name"),
         ({"prevResult": {"ips": [{"address": "x"}]}}, DecodeError, "prevResult"),
-        ({"deviceIDs": ["0000:00:01.0"]}, UnsupportedFieldError, "deviceIDs"),
+        ({"deviceIDs": ["0000:00:01.0"]}, ConfigError, "deviceIDs: found '0000:00:01.0', expected a NIC of this node"),
         ({"runtimeConfig": {"ips": ["x"]}}, ConfigError, "runtimeConfig.ips"),
         ({"args": "IP"}, ConfigError, "CNI_ARGS"),
         ({"cniVersion": "2.0.0"}, IncompatibleVersionError, "1.1.0"),

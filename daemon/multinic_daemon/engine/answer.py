@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from multinic_core.cni import SUPPORTED_VERSIONS, Interface, IPConfig, Result, RouteConfig, parse_result
+from multinic_core.devices import TakeDevice
 from multinic_core.plan import Allocation, LinkRequest
 from multinic_daemon.podlinks.kernel import MadeLink
 
@@ -16,12 +17,28 @@ NEWEST = SUPPORTED_VERSIONS[-1]
 _DENSE = json.JSONEncoder(separators=(",", ":"))
 
 
-def link_result(netns: str, links: Sequence[LinkRequest], made: Sequence[MadeLink], ipam: Mapping[str, Any]) -> Result:
+def link_result(
+    netns: str,
+    links: Sequence[LinkRequest],
+    made: Sequence[MadeLink],
+    ipam: Mapping[str, Any],
+    devices: Sequence[TakeDevice] = (),
+) -> Result:
     """The answer to an ADD that made links: one interface per link, each address pointing at its own link."""
     by_name = {link.ifname: link for link in made}
+    by_address = {step.ifname: step.pci_address for step in devices}
     return Result(
         interfaces=tuple(
-            Interface(link.ifname, by_name[link.ifname].mac_address, by_name[link.ifname].mtu, netns) for link in links
+            Interface(
+                link.ifname,
+                by_name[link.ifname].mac_address,
+                by_name[link.ifname].mtu,
+                netns,
+                by_address.get(link.ifname, ""),
+            )
+            if link.ifname in by_name or link.ifname not in by_address
+            else Interface(link.ifname, sandbox=netns, pci_id=by_address[link.ifname])  # bound to a user space driver
+            for link in links
         ),
         ips=tuple(IPConfig(address, position) for position, link in enumerate(links) for address in link.addresses),
         routes=_routes(ipam),

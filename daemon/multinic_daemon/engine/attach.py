@@ -13,6 +13,7 @@ from typing import TypeVar
 import trio
 
 from multinic_core.cni import Result
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import (
     AttachmentExistsError,
     ContainerGoneError,
@@ -37,6 +38,15 @@ from multinic_daemon.engine import allocate as allocating
 from multinic_daemon.engine.answer import decode_result, encode_result, link_result
 from multinic_daemon.engine.context import UNDO_SECONDS, Engine
 from multinic_daemon.engine.detach import detach
+from multinic_daemon.engine.devices import (
+    NO_DEVICES,
+    AskedDevices,
+    asked_devices,
+    available_members,
+    chosen_devices,
+    node_view,
+    with_reasons,
+)
 from multinic_daemon.engine.inputs import NO_FACTS, Known, PodFacts, class_ids, nic_indexes, nic_uses
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.lanes import Held
@@ -44,6 +54,7 @@ from multinic_daemon.engine.macs import share_out
 from multinic_daemon.engine.parents import vlans_kept
 from multinic_daemon.engine.planning import main_plugin, make_plan
 from multinic_daemon.engine.select import choose, decision, find_members, link_names, strategy_of
+from multinic_daemon.engine.shares import HOST_DEVICE_IPAM, allocate_links, device_addresses
 from multinic_daemon.engine.sharing import require_shareable
 from multinic_daemon.engine.sources import Asked, read_source
 from multinic_daemon.engine.stages import Stages, make_in_stages, plan_stages
@@ -83,13 +94,15 @@ async def attach(engine: Engine, call: Invocation) -> Result:
             return recorded
         network = await engine.cluster.network(call.netconf.name)
         facts = await pod_facts(engine, call.pod, network)
+        devices = await asked_devices(engine, call)
         try:
-            prepared = await _when_pools_are_there(engine, partial(prepare, engine, call, network, facts))
+            prepared = await _when_pools_are_there(engine, partial(prepare, engine, call, network, facts, devices))
             result: Result | None = None
             if prepared.stages is None:
                 with await engine.making.worker(call.netconf.name) as worker:
                     if worker.waited:  # what was free may be held now, and what was there gone
-                        prepared = prepare(engine, call, await engine.cluster.network(call.netconf.name), facts)
+                        network, devices = await engine.cluster.network(network.name), await asked_devices(engine, call)
+                        prepared = prepare(engine, call, network, facts, devices)
                     if prepared.stages is None:
                         result = await _make(engine, call, prepared, worker)
             if result is None:
@@ -129,7 +142,7 @@ async def _make(engine: Engine, call: Invocation, prepared: Prepared, worker: He
             made = await worker.run(apply)
         crashpoints.reached("add.applied")
         _require_in_time(worker, last)
-        result = link_result(call.netns, prepared.links, made, call.netconf.ipam)
+        result = link_result(call.netns, prepared.links, made, call.netconf.ipam, prepared.new.plan.devices)
         engine.journal.finish(record, encode_result(result))
     except BaseException:
         await _undo(engine, record)
@@ -209,11 +222,17 @@ def recorded_plan(record: Record) -> Plan:
     return Plan(
         tuple(
             replace(step, mac_address=step.mac_address or given.get(step.ifname, ""))
-            if isinstance(step, CreateLink)
+            if isinstance(step, CreateLink | TakeDevice)
             else step
             for step in record.plan.steps
         )
     )
+
+
+def strategy_needs(engine: Engine, network: MultiNicNetwork) -> frozenset[str]:
+    """What the network's strategy asks to be told; of those that do not say nothing."""
+    needs: frozenset[str] = getattr(strategy_of(engine.registry, network), "needs", frozenset())
+    return needs
 
 
 async def pod_facts(engine: Engine, pod: PodReference, network: MultiNicNetwork) -> PodFacts:
@@ -222,28 +241,39 @@ async def pod_facts(engine: Engine, pod: PodReference, network: MultiNicNetwork)
     Raises:
         DaemonUnavailableError: who should know it does not tell.
     """
-    needs: frozenset[str] = getattr(strategy_of(engine.registry, network), "needs", frozenset())
+    needs = strategy_needs(engine, network)
     return await engine.facts.facts(pod, needs) if needs and engine.facts is not None else NO_FACTS
 
 
-def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork, facts: PodFacts = NO_FACTS) -> Prepared:
+def prepare(
+    engine: Engine,
+    call: Invocation,
+    network: MultiNicNetwork,
+    facts: PodFacts = NO_FACTS,
+    asked: AskedDevices = NO_DEVICES,
+) -> Prepared:
     """Decide everything about an attachment. Does no I/O and changes nothing.
 
     Args:
         facts: what ``pod_facts`` gave.
+        asked: what ``asked_devices`` gave.
 
     Raises:
         MultinicError: why it cannot be.
     """
-    netconf, view = call.netconf, engine.view()
+    netconf, view = call.netconf, node_view(engine, asked)
     plugin = main_plugin(engine.registry, netconf.plugin)
     pools = node_pools(engine, netconf.name)
     require_pools(engine, netconf.name, netconf.ipam.get("type"), (), pools)
     cidr = engine.cluster.cidr(netconf.name)
     members = find_members(netconf, view, {pool.parent for pool in pools}, cidr)
-    source = read_source(engine.registry, call)
+    own_addresses = netconf.ipam.get("type") == HOST_DEVICE_IPAM
+    source = None if own_addresses else read_source(engine.registry, call)
     if isinstance(source, Asked):
         members = source.members(members)
+    all_members = members
+    if not asked.ids:
+        members = available_members(engine.registry, plugin, netconf.plugin, members, view)
     wanted = netconf.args.cni.device_class
     known = Known(
         class_ids(engine.cluster.device_class(wanted)) if wanted else None,
@@ -251,18 +281,27 @@ def prepare(engine: Engine, call: Invocation, network: MultiNicNetwork, facts: P
         nic_indexes(members.nics, cidr),
         facts,
     )
-    selection = choose(engine.registry, netconf, network, call.pod, members, view.name, known)
+    if asked.ids:
+        selection = chosen_devices(plugin, asked, members, view)
+    else:
+        try:
+            selection = choose(engine.registry, netconf, network, call.pod, members, view.name, known)
+        except SelectionError as error:
+            raise with_reasons(error, all_members, members) from error
+    # one id for each link, unless the plugin takes no devices and several are of one NIC
+    ids = asked.ids if len(asked.ids) == len(selection.chosen) else ("",) * len(selection.chosen)
     names = link_names(call.ifname, len(selection.chosen))
     require_pools(engine, netconf.name, netconf.ipam.get("type"), selection.chosen, pools)
     allocations: tuple[Allocation, ...] = ()
-    if source is None:
-        allocations = allocating.allocate(engine.registry, netconf.ipam, selection.chosen, call.static, pools)
-    given: dict[str, list[IPInterface]] = {parent: [] for parent in selection.chosen}
-    for each in allocations:
-        given[each.parent].append(each.address)
+    addresses: Sequence[tuple[IPInterface, ...]] = [()] * len(names)
+    if own_addresses:
+        addresses = device_addresses(selection.chosen, ids, view.nics)
+    elif source is None:
+        allocations, addresses = allocate_links(engine.registry, netconf.ipam, selection.chosen, call.static, pools)
+    macs, rates = share_out(call.macs, names), selection.promised
     links = tuple(
-        LinkRequest(name, parent, tuple(given[parent]), mac_address=mac_address)
-        for name, parent, mac_address in zip(names, selection.chosen, share_out(call.macs, names), strict=True)
+        LinkRequest(name, parent, given, device, mac_address, rate=rates.get(parent, 0))
+        for name, parent, given, device, mac_address in zip(names, selection.chosen, addresses, ids, macs, strict=True)
     )
     # A copy, because the netconf is kept for the next pod and a plugin might change what it gets.
     config = {"cniVersion": netconf.cni_version, **deepcopy(netconf.plugin)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TypeVar
 import trio
 
 from multinic_core.errors import DaemonUnavailableError
-from multinic_core.plan import NodeView
+from multinic_core.plan import NodeView, PodReference
 from multinic_core.registry import Registry
 from multinic_daemon.cluster import ClusterView
 from multinic_daemon.engine.inputs import FactSource, Rates
@@ -38,6 +38,10 @@ REQUEST_SECONDS = 60.0
 """For one call, undoing not counted. Below what the socket server (80) and the executable (90) wait."""
 UNDO_SECONDS = 15.0
 """For undoing one failed ADD, whatever else is cancelled."""
+
+
+DeviceSource = Callable[[PodReference, Sequence[str]], Awaitable[tuple[tuple[str, ...], frozenset[str]]]]
+"""Pod and names of resources to the ids of the pod's devices of these, and those of all other pods."""
 
 
 class KeyedLocks:
@@ -120,6 +124,12 @@ class Engine:
     """Who tells of pods what strategies need; None: nobody."""
     rates: Callable[[], Rates] = dict
     """What the node's NICs carry now; no I/O."""
+    device_source: DeviceSource | None = None
+    """Who tells which devices of resources a pod, and which others, were given; None: nobody."""
+    fresh: Callable[[], Awaitable[None]] | None = None
+    """Reads the node's NICs and devices anew; None: ``view`` is always current."""
+    devices_changed: Callable[[], None] = lambda: None
+    """Told when devices are no longer held."""
     tell: Callable[[PodEvent], None] = lambda event: None
     """Has an Event written on a pod, soon and without waiting."""
     locks: KeyedLocks = field(default_factory=KeyedLocks)

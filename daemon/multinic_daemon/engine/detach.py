@@ -47,6 +47,8 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
         if outside:
             await outside.release(record, engine.registry, netns)
         engine.journal.forget(record)
+        if record.has_devices:
+            engine.devices_changed()
     except BaseException:
         engine.leftovers.add(record.id, netns)
         raise

@@ -33,7 +33,7 @@ FIRST_VERSION = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 """Command to the version of the specification that brought it."""
 KEPT_BYTES = 16 << 10
 """Longer network configurations are read anew each time."""
-UNSUPPORTED_RUNTIME = ("deviceID", "infinibandGUID", "bandwidth")
+UNSUPPORTED_RUNTIME = ("infinibandGUID", "bandwidth")
 """Keys of ``runtimeConfig`` that ask for what the engine cannot give yet."""
 STANDALONE = "standalone: found true, expected a network of this node's daemon; such a one the executable serves itself"
 
@@ -182,8 +182,6 @@ def read_pod(request: CniRequest) -> PodReference:
 
 
 def _refuse_unsupported(netconf: NetConf) -> None:
-    if netconf.device_ids:
-        raise UnsupportedFieldError(f"deviceIDs: found {netconf.device_ids!r}, no main plugin here attaches devices")
     for key in UNSUPPORTED_RUNTIME:
         if netconf.runtime_config.get(key):
             raise UnsupportedFieldError(f"runtimeConfig.{key}: found {netconf.runtime_config[key]!r}, not supported")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from multinic_core.cni import Interface, IPConfig, Result, parse_result
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import ExecutableError
 from multinic_core.outside import RunPlugin
 from multinic_core.plan import LinkRequest, Plan

@@ -35,6 +35,7 @@ from multinic_daemon.journal.file import (
     read_rows,
     set_aside,
 )
+from multinic_daemon.journal.held import HeldDevices
 from multinic_daemon.journal.records import (
     COLUMNS,
     AttachmentKey,
@@ -115,11 +116,14 @@ class Journal:
         """Of this node's NICs; to read only."""
         self.sharing = Sharing()
         """Of NICs and of VLAN links on them, as far as rows have links there; to read only."""
+        self.held_devices = HeldDevices()
+        """Of this node; to read only."""
         promised = {number: decode_decision(text).promised for number, text in decision_rows(database)}
         for number, network, text in database.execute("SELECT id, network, plan FROM attachment"):
             plan = decode_plan(text)
             self.uses.set(number, parents(plan), promised.get(number, {}))
             self.sharing.set(number, network, plan.links)
+            self.held_devices.set(number, plan.devices)
         self._listeners: list[Callable[[Set[str]], None]] = []
 
     @classmethod
@@ -302,6 +306,7 @@ class Journal:
             self._held[allocation.pool].remove(allocation.index)
         self.uses.remove(record.id)
         self.sharing.remove(record.id)
+        self.held_devices.remove(record.id)
         if record.taken_over:
             self._any_taken_over = bool(self.taken_over())
         self._announce(allocations)
@@ -446,6 +451,7 @@ class Journal:
         self._any_taken_over |= record.taken_over
         self.uses.set(record.id, parents(new.plan), new.decision.promised if new.decision else {})
         self.sharing.set(record.id, new.key.network, new.plan.links)
+        self.held_devices.set(record.id, new.plan.devices)
 
     def _next_group(self) -> tuple[int, int]:
         """The next row id whose group no living row carries."""

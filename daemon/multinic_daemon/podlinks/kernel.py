@@ -102,7 +102,7 @@ class PodKernel(Protocol):
         """Make everything in the plan, all or nothing, each link with ``IFLA_GROUP`` set to ``group``.
 
         Returns:
-            One entry per CreateLink, in the plan's order.
+            One entry per CreateLink, in the plan's order, then one per device that has a netdev.
 
         Raises:
             ContainerGoneError: there is no such network namespace.

@@ -43,6 +43,9 @@ class OneNetwork:
     def device_class(self, name: str) -> DeviceClass | None:
         return None
 
+    async def resources(self, network: str, namespace: str) -> Sequence[str]:
+        return ()
+
     async def pools_changed(self) -> None:
         await trio.sleep_forever()
 
