@@ -15,6 +15,7 @@ from multinic_daemon.logs import LEVELS, start_logging
 from multinic_daemon.options import kubeconfig_option, node_option, run_dir_option, socket_option, socket_path
 
 IPROUTE2_DIR = Path("/etc/iproute2")
+CNI_BIN = "/opt/cni/bin"
 
 
 @click.group(invoke_without_command=True)
@@ -36,6 +37,14 @@ IPROUTE2_DIR = Path("/etc/iproute2")
     show_default=True,
     help='Where iproute2 reads names of routing tables; "" leaves them unnamed.  [env: MULTINIC_IPROUTE2_DIR]',
 )
+@click.option(
+    "--cni-bin",
+    envvar="MULTINIC_CNI_BIN",
+    default=CNI_BIN,
+    show_default=True,
+    help="Folders of CNI executables, separated by colons, looked through after the runtime's CNI_PATH."
+    "  [env: MULTINIC_CNI_BIN]",
+)
 @click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info", show_default=True)
 @click.pass_context
 def main(
@@ -46,6 +55,7 @@ def main(
     kubeconfig: str | None,
     namespace: str,
     iproute2_dir: str,
+    cni_bin: str,
     log_level: str,
 ) -> None:
     """Run the node half of multinic: find NICs, keep host routes, attach pods."""
@@ -66,6 +76,7 @@ def main(
         kubeconfig=kubeconfig or None,
         namespace=namespace,
         iproute2=Path(iproute2_dir) if iproute2_dir else None,
+        cni_bin=cni_bin,
     )
     try:
         trio.run(run_daemon, settings)

@@ -54,6 +54,8 @@ class Settings:
     """Of this node's Lease."""
     iproute2: Path | None
     """Folder in which iproute2 is told the names of our routing tables; None: they stay numbers."""
+    cni_bin: str = ""
+    """Folders of CNI executables besides the runtime's ``CNI_PATH``, written as that is."""
 
 
 async def run_daemon(settings: Settings) -> None:
@@ -93,6 +95,7 @@ async def run_daemon(settings: Settings) -> None:
         facts = NodeFactSource(NodePods(kubernetes, settings.node), KubeletDevices())
         rates = Rates(discovery.view)
         engine.tell, engine.facts, engine.rates = events.tell, facts, rates
+        engine.outside.cni_bin = settings.cni_bin
         adoption = Adoption(engine, kubernetes, settings.node, pools)
         mirror = MirrorKeeper(kubernetes, settings.node, pools, journal, gate, adoption.take_pool)
         await recover(engine)

@@ -50,7 +50,7 @@ def test_every_field_reaches_the_pods() -> None:
         assert each["securityContext"] == {"privileged": False, "capabilities": {"add": ["NET_ADMIN"]}}
     assert container["args"] == ["--log-level=debug"]
     assert [entry["name"] for entry in container["env"]] == [
-        "A", "K8S_NODENAME", "OPERATOR_NAMESPACE", "MULTINIC_IPROUTE2_DIR",
+        "A", "K8S_NODENAME", "OPERATOR_NAMESPACE", "MULTINIC_IPROUTE2_DIR", "MULTINIC_CNI_BIN",
     ]  # fmt: skip
     assert container["env"][0]["value"] == "2"
     assert container["env"][1]["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"
@@ -63,6 +63,8 @@ def test_every_field_reaches_the_pods() -> None:
     paths = {volume["name"]: volume["hostPath"]["path"] for volume in spec["volumes"]}
     assert paths["config-hwdata"] == "/usr/share/hwdata"
     assert "/elsewhere" not in paths.values()
+    assert container["env"][4]["value"] == "/usr/libexec/cni"
+    assert {"name": "cni-bin", "mountPath": "/usr/libexec/cni", "readOnly": True} in container["volumeMounts"]
     mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
     assert len(mounts) == len(set(mounts))
     assert {mount["name"] for mount in container["volumeMounts"]} | {"cni-bin"} == set(paths)
@@ -77,6 +79,7 @@ def test_an_empty_config_gives_daemons_that_can_work() -> None:
     assert container["securityContext"] == {"privileged": True}
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     assert mounts["/run/netns"]["mountPropagation"] == "HostToContainer"
+    assert {"/opt/cni/bin", "/etc/cni", "/run/cni", "/var/lib/cni"} <= set(mounts)  # for executables that it runs
     assert {"/run/multinic", "/sys", "/var/lib/kubelet/pod-resources"} <= set(mounts)
     assert whole["selector"] == {"matchLabels": {"app": "multi-nicd"}}
     assert "maxSurge" not in whole["updateStrategy"]["rollingUpdate"]

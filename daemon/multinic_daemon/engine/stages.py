@@ -161,7 +161,7 @@ def require_executables(engine: Engine, call: Invocation) -> None:
     """Raise MultinicError where the network names an executable that is not there, as STATUS asks."""
     netconf, registry = call.netconf, engine.registry
     path = engine.outside.search_path(call.path)
-    if (name := netconf.plugin.get("type")) not in registry.main_plugins:
+    if (name := netconf.plugin.get("type")) not in registry.main_plugins.objects:
         find(name, path, "plugin.type", installed_main_plugins(registry))
     ipam = netconf.ipam
     name = ipam.get("ipam_type") if ipam.get("type") == MULTI_CONFIG else ipam.get("type")

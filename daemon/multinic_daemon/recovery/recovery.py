@@ -9,16 +9,20 @@ GC or another boot proves that a pod is gone. All this needs no API and is done 
 from __future__ import annotations
 
 import logging
+import math
 
 import trio
 
-from multinic_core.errors import MultinicError
+from multinic_core.errors import DaemonUnavailableError, MultinicError
 from multinic_daemon import crashpoints
 from multinic_daemon.engine import Engine
 from multinic_daemon.engine.detach import detach
 from multinic_daemon.journal.journal import Record
 
 log = logging.getLogger(__name__)
+
+OTHERS_SECONDS = 10.0
+"""For executables and actions of one row: nobody else is served before, and the sweep goes on."""
 
 
 async def recover(engine: Engine) -> int:
@@ -39,7 +43,11 @@ async def recover(engine: Engine) -> int:
 
     async def finish(record: Record) -> None:
         try:
-            await detach(engine, record, point="recovery")
+            with trio.fail_after(OTHERS_SECONDS if record.outside else math.inf):
+                await detach(engine, record, point="recovery")
+        except trio.TooSlowError:
+            late = f"executables and actions did not end within {OTHERS_SECONDS:g} seconds"
+            refused.append((record, DaemonUnavailableError(late)))
         except MultinicError as error:
             refused.append((record, error))
         else:

@@ -71,13 +71,20 @@ OWN_HOST_PATHS: tuple[tuple[str, str, str, str, Mapping[str, Any]], ...] = (
     ("pod-resources", "/var/lib/kubelet/pod-resources", "/var/lib/kubelet/pod-resources", "DirectoryOrCreate", {}),
     ("sys", "/sys", "/sys", "Directory", {}),
     ("etc", "/host/etc", "/etc", "Directory", {}),
+    ("etc-cni", "/etc/cni", "/etc/cni", "DirectoryOrCreate", {"readOnly": True}),
+    ("run-cni", "/run/cni", "/run/cni", "DirectoryOrCreate", {}),
+    ("state-cni", "/var/lib/cni", "/var/lib/cni", "DirectoryOrCreate", {}),
 )
-"""Name, path in the container, path on the host, type of the host path, more of the mount."""
+"""Name, path in the container, path on the host, type of the host path, more of the mount.
+
+The last three are where CNI executables that the daemon runs read, and keep what they gave, as if the runtime ran them.
+"""
 
 
 def _mounts(config: Config) -> list[DaemonMount]:
     """The Config's mounts that the daemon's container gets as they are."""
-    own = {path.rstrip("/") for _, path, _, _, _ in OWN_HOST_PATHS} | {CNI_BIN_PODPATH, TABLES_PODPATH}
+    own = {path.rstrip("/") for _, path, _, _, _ in OWN_HOST_PATHS}
+    own |= {CNI_BIN_PODPATH, TABLES_PODPATH, cni_bin(config).rstrip("/")}
     return [mount for mount in config.spec.daemon.mounts or () if mount.podpath.rstrip("/") not in own]
 
 
@@ -86,6 +93,7 @@ def _env(config: Config, namespace: str) -> list[dict[str, Any]]:
     node = {"name": "K8S_NODENAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}}
     own = [node, {"name": "OPERATOR_NAMESPACE", "value": namespace}]
     own.append({"name": "MULTINIC_IPROUTE2_DIR", "value": "/host/etc/iproute2"})
+    own.append({"name": "MULTINIC_CNI_BIN", "value": cni_bin(config)})
     return list({entry.get("name"): entry for entry in [*(config.spec.daemon.env or ()), *own]}.values())
 
 
@@ -96,6 +104,7 @@ def desired_daemonset(config: Config, namespace: str, default_image: str) -> dic
     if daemon.image_pull_policy:
         image["imagePullPolicy"] = daemon.image_pull_policy
     level = log_level(config.spec)
+    folder = cni_bin(config)
     container: dict[str, Any] = {
         "name": container_name(config),
         **image,
@@ -106,12 +115,12 @@ def desired_daemonset(config: Config, namespace: str, default_image: str) -> dic
         "securityContext": daemon.security_context or {"privileged": True},
         "volumeMounts": [
             *({"name": name, "mountPath": path, **more} for name, path, _, _, more in OWN_HOST_PATHS),
+            {"name": "cni-bin", "mountPath": folder, "readOnly": True},
             *({"name": f"config-{m.name}"[:63], "mountPath": m.podpath} for m in _mounts(config)),
         ],
     }
     if daemon.env_from:
         container["envFrom"] = daemon.env_from
-    folder = cni_bin(config)
     install = {
         "name": "install-cni",
         **image,
