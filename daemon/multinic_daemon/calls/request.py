@@ -19,6 +19,8 @@ LIMIT = 1 << 20
 PLUGINS = ("multi-nic", "multi-nic-ipam")
 COMMANDS = ("ADD", "DEL", "CHECK", "GC", "STATUS")
 """VERSION is answered by the executable."""
+PLAN = "PLAN"
+"""Not of the specification: what an ADD would do (:mod:`multinic_daemon.engine.planned`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def parse_request(frame: bytes) -> CniRequest:
         f"{key}: found {value!r}, expected one of {', '.join(known)}"
         for key, value, known in (
             ("CNI_PLUGIN", request.plugin, PLUGINS),
-            ("CNI_COMMAND", request.command, COMMANDS),
+            ("CNI_COMMAND", request.command, (*COMMANDS, PLAN)),
         )
         if value not in known
     ]

@@ -13,9 +13,10 @@ from multinic_core.plan import Plan
 from multinic_daemon import crashpoints
 from multinic_daemon.engine import allocate as allocating
 from multinic_daemon.engine.answer import address_result, encode_result
-from multinic_daemon.engine.attach import node_pools, require_pools, settle_recorded
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.prepare import node_pools, require_pools
+from multinic_daemon.engine.recorded import settle_recorded
 from multinic_daemon.journal.journal import NewAttachment
 
 

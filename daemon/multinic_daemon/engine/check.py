@@ -8,9 +8,9 @@ from dataclasses import replace
 from multinic_core.cni import Result, parse_result
 from multinic_core.errors import CheckFailedError, ConfigError
 from multinic_daemon.engine.answer import decode_result
-from multinic_daemon.engine.attach import kernel_differences, same_netns
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.recorded import kernel_differences, same_netns
 from multinic_daemon.engine.takenover import check_taken_over
 
 

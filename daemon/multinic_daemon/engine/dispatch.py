@@ -9,7 +9,7 @@ import trio
 
 from multinic_core.cni import version_json
 from multinic_core.errors import DaemonUnavailableError, InvocationError
-from multinic_daemon.calls.request import CniReply, CniRequest, Handler
+from multinic_daemon.calls.request import PLAN, CniReply, CniRequest, Handler
 from multinic_daemon.calls.tombstone_files import leave
 from multinic_daemon.cluster import SYNC_SECONDS
 from multinic_daemon.engine.addresses import allocate_addresses
@@ -19,6 +19,7 @@ from multinic_daemon.engine.check import check
 from multinic_daemon.engine.context import REQUEST_SECONDS, Engine
 from multinic_daemon.engine.detach import collect
 from multinic_daemon.engine.invocation import read_invocation, read_key, read_pod
+from multinic_daemon.engine.planned import planned
 from multinic_daemon.engine.status import status
 from multinic_daemon.engine.takenover import delete_any
 
@@ -51,6 +52,9 @@ async def _serve(engine: Engine, request: CniRequest) -> bytes:
     if request.command == "DEL":
         await _delete(engine, request)
         return b""
+    if request.command == PLAN:
+        await engine.cluster.ready()
+        return json.dumps(await planned(engine, request)).encode()
     call = read_invocation(request)
     match request.command:
         case "ADD":

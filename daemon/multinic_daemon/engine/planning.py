@@ -25,8 +25,8 @@ from multinic_core.registry import Registry
 from multinic_daemon.engine.limits import limited
 from multinic_daemon.engine.podroutes import in_tables
 
-_STEPS = get_args(Step)
-"""The classes of steps, as a tuple: a union is looked through five times as slowly."""
+_STEPS = frozenset(get_args(Step))
+"""The classes of steps, of which none may be derived: a plan sorts its steps by class."""
 
 
 def main_plugin(registry: Registry, block: Mapping[str, Any]) -> MainPlugin:
@@ -98,7 +98,7 @@ def _contract_problem(plan: Plan, plugin: MainPlugin, links: Sequence[LinkReques
     held = [(link.ifname, address) for link in links if link.ifname not in by_others for address in link.addresses]
     if given != held and Counter(given) != Counter(held):
         return f"planned addresses {_text(given)!r}, expected {_text(held)!r}"
-    if odd := [step for step in plan.steps if not isinstance(step, _STEPS)]:
+    if odd := [step for step in plan.steps if type(step) not in _STEPS]:
         return f"planned {odd[0]!r}, expected one of {sorted(kind.__name__ for kind in _STEPS)}"
     names = {link.ifname for link in links}
     if strange := [step for step in plan.sysctls if step.ifname not in names]:

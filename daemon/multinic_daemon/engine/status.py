@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from multinic_core.errors import ConnectivityLimitedError, DaemonUnavailableError, MultinicError, NotReadyError
 from multinic_core.model import MULTI_NIC_IPAM
-from multinic_daemon.engine.attach import node_pools, require_pools
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.planning import main_plugin
+from multinic_daemon.engine.prepare import node_pools, require_pools
 from multinic_daemon.engine.select import choose, find_members
 from multinic_daemon.engine.stages import require_executables
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from multinic_core.cni import parse_result
 from multinic_core.plan import PodReference
 from multinic_daemon import crashpoints
-from multinic_daemon.engine.attach import kernel_differences, same_netns
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.detach import delete, detach
 from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.recorded import kernel_differences, same_netns
 from multinic_daemon.journal.journal import AttachmentKey, Record
 from multinic_daemon.podlinks.kernel import Sandbox, SandboxLink
 

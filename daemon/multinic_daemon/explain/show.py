@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -11,6 +11,7 @@ from multinic_core.bandwidth import show
 from multinic_core.cli.terminal import table
 from multinic_core.selection import Figure
 from multinic_daemon.explain.choices import Choice
+from multinic_daemon.explain.plan import Answer
 
 COLUMNS = ("NIC", "TAKEN", "REASON", "PROMISED", "FIGURES")
 RATE = "_bit_per_s"
@@ -77,4 +78,26 @@ def choice_json(choice: Choice) -> dict[str, Any]:
             }
             for line in choice.lines
         ],
+    }
+
+
+def link_lines(answer: Answer) -> Iterator[str]:
+    """The links that a pod would get, or why it would get none."""
+    if answer.refusal:
+        yield f"{answer.ifname} on network {answer.network}: refused: {answer.refusal}"
+    for link in answer.document.get("links", ()):
+        addresses = ", ".join(link["addresses"]) or "addresses not known before its IPAM runs"
+        yield f"{link['ifname']} on {link['nic']}: {addresses}"
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """Everything that is known of a planned attachment."""
+    choice = answer.choice
+    return {
+        "network": answer.network,
+        "ifname": answer.ifname,
+        "refusal": answer.refusal or None,
+        **({} if choice is None else choice_json(choice)),
+        "links": answer.document.get("links", []),
+        "steps": answer.document.get("steps"),
     }
