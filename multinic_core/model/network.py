@@ -49,7 +49,7 @@ class PluginSpec(JsonModel):
     type: str = Field(min_length=1, json_schema_extra=rules.checked(pattern=NAME_PATTERN, maxLength=63))
     """Name of a main plugin, such as ``ipvlan`` or ``macvlan``."""
     capabilities: dict[str, bool] | None = None
-    """CNI capabilities; accepted, without effect."""
+    """CNI capabilities, such as ``{"mac": true}``: what a pod asks of them the runtime passes on."""
     dns: Dns | None = None
     args: dict[str, str] | None = Field(default=None, json_schema_extra=rules.checked(maxProperties=64))
     """Arguments of the main plugin; all values are strings."""

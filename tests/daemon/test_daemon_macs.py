@@ -75,6 +75,12 @@ async def test_the_same_address_may_be_asked_for_in_several_places(rig: Rig):
     assert [each["mac"] for each in result["interfaces"]] == [MAC]
 
 
+async def test_capabilities_in_the_configuration_do_no_harm(rig: Rig):
+    """The definition declares them for the runtime, which leaves them there."""
+    fields = {"capabilities": {"mac": True}, "runtimeConfig": {"mac": MAC}}
+    assert [each["mac"] for each in (await rig.call("ADD", **asked(fields)))["interfaces"]] == [MAC]
+
+
 async def test_an_empty_wish_is_none(rig: Rig):
     """Runtimes write empty fields."""
     assert await rig.call("ADD", **asked({"runtimeConfig": {"mac": ""}}, cni_args="MAC=", mac=[]))

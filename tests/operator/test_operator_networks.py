@@ -76,6 +76,15 @@ async def test_the_definition_reads_as_the_original_writes_it(cluster: Any, auto
     assert (owner.kind, owner.controller, owner.block_owner_deletion) == ("MultiNicNetwork", True, True)
 
 
+async def test_the_definition_declares_the_capabilities_of_the_network(cluster: Any, autojump_clock: Any) -> None:
+    """Runtimes pass on what a pod asks for, such as a MAC address, only where the definition says so."""
+    two_nodes(cluster)
+    cluster.network(plugin={"type": "ipvlan", "cniVersion": "0.3.0", "capabilities": {"mac": True, "ips": True}})
+    await cluster.settle()
+    definition = await cluster.kube.get(ATTACHMENT_DEFINITIONS, "net", "default")
+    assert json.loads(definition.spec.config)["capabilities"] == {"ips": True, "mac": True}
+
+
 async def test_a_second_operator_writes_nothing(cluster: Any, autojump_clock: Any) -> None:
     """What one operator left is what the next one wants."""
     two_nodes(cluster)

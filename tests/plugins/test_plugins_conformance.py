@@ -12,9 +12,9 @@ REGISTRY = load_plugins()
     ("name", "args"),
     [
         pytest.param("ipvlan", {}, id="ipvlan-defaults"),
-        pytest.param("ipvlan", {"mode": "l3", "flag": "vepa", "mtu": "1400"}, id="ipvlan-all"),
+        pytest.param("ipvlan", {"mode": "l3", "flag": "vepa", "mtu": "1400", "vlan": "100"}, id="ipvlan-all"),
         pytest.param("macvlan", {}, id="macvlan-defaults"),
-        pytest.param("macvlan", {"mode": "passthru", "mtu": "1280"}, id="macvlan-all"),
+        pytest.param("macvlan", {"mode": "passthru", "mtu": "1280", "vlan": "4094"}, id="macvlan-all"),
         pytest.param("sriov", {}, id="sriov-defaults"),
         pytest.param("sriov", {"vlan": "210", "vlanQoS": "3", "trust": "on", "mtu": "1400"}, id="sriov-all"),
         pytest.param("host-device", {}, id="host-device-defaults"),

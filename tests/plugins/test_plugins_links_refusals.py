@@ -1,4 +1,4 @@
-"""What ipvlan and macvlan refuse: each row an input that cannot work, with the field, what is found and what would do."""
+"""What ipvlan and macvlan refuse: each row an input that cannot work, with field, what is found and what would do."""
 
 from dataclasses import replace
 from typing import Any, NamedTuple

@@ -71,6 +71,8 @@ def netconf(network: MultiNicNetwork, intent: Intent, master_nets: Sequence[str]
     }
     if network.spec.multi_nic_ipam:
         config["multiNICIPAM"] = True
+    if plugin.capabilities:
+        config["capabilities"] = _sorted(plugin.capabilities)
     config |= {"daemonIP": "", "daemonPort": DAEMON_PORT}
     return json.dumps(config, separators=(",", ":"))
 

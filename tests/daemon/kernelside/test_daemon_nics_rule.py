@@ -9,6 +9,7 @@ from multinic_daemon.discovery.nics import NodeFacts, secondary_nics
 from multinic_daemon.discovery.pci import PciFunction
 from multinic_daemon.discovery.sysfs import DeviceFacts
 from multinic_daemon.netlink import Address, Link, Route
+from multinic_daemon.podlinks.vlans import VLAN_GROUP
 
 from multinic_core import Nic, Vf
 
@@ -71,6 +72,14 @@ def test_the_kind_decides(link_kind: str, yes: bool):
     """Of links that are alike in all else, only those of kinds that lead out of the node are taken."""
     found = taken(link(3, "x0", link_kind=link_kind), addresses=[address(3, "10.0.1.5/24")])
     assert found == (["x0"] if yes else [])
+
+
+def test_a_vlan_link_that_we_made_for_pods_is_no_nic():
+    """Whatever address somebody gives it; a VLAN link of the node's own is one."""
+    vlan = link(3, "eth1.100", link_kind="vlan", parent_ifindex=4)
+    on_it = [address(3, "10.0.1.5/24")]
+    assert taken(vlan, addresses=on_it) == ["eth1.100"]
+    assert taken(vlan._replace(group=VLAN_GROUP), addresses=on_it) == []
 
 
 def test_neither_the_loopback_nor_the_primary_nic_is_taken():
