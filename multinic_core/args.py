@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from multinic_core.errors import ConfigError
 
@@ -17,6 +19,23 @@ class PluginArgs(BaseModel):
 
 
 A = TypeVar("A", bound=PluginArgs)
+
+
+def shaped(pattern: str, expected: str) -> AfterValidator:
+    """For a field's annotation: texts of this shape, told to people in words instead of as a pattern.
+
+    Args:
+        pattern: what the whole text must match.
+        expected: such as ``a PCI address such as '0000:3b:00.0'``.
+    """
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise PydanticCustomError("shape", "expected {expected}", {"expected": expected})
+        return text
+
+    return AfterValidator(check)
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:

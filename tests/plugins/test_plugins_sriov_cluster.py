@@ -129,7 +129,10 @@ BAD = [
     ({"isRdma": "yes please"}, ["spec.plugin.args.isRdma: found 'yes please'", "boolean"]),
     ({"needVhostNet": "2"}, ["spec.plugin.args.needVhostNet: found '2'", "boolean"]),
     ({"manageVfs": "sometimes"}, ["spec.plugin.args.manageVfs: found 'sometimes'", "boolean"]),
-    ({"resourceName": "openshift.io/fast"}, ["spec.plugin.args.resourceName: found 'openshift.io/fast'", "pattern"]),
+    (
+        {"resourceName": "openshift.io/fast"},
+        ["spec.plugin.args.resourceName: found 'openshift.io/fast': expected at most 63", "without prefix"],
+    ),
     ({"resourceName": "f" * 64}, ["spec.plugin.args.resourceName: found", "63"]),
     (
         {"manageVfs": "true", "resourceName": "fast"},

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from multinic_core.args import PluginArgs, read_args, read_plugin_block
+from multinic_core.args import PluginArgs, read_args, read_plugin_block, shaped
 from multinic_core.errors import ConfigError
 
 DEVICE_KEYS = ("device", "hwaddr", "kernelpath", "pciBusID")
@@ -25,19 +25,25 @@ PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 class HostDeviceArgs(PluginArgs):
     """Arguments of host-device."""
 
-    device: str | None = Field(default=None, pattern=r"^[^/\s]{1,15}$")
+    device: Annotated[str, shaped(r"[^/\s]{1,15}", "a link's name of 1 to 15 characters such as 'eth3'")] | None = None
     """Name of the device on every node: ``ip link set DEVICE netns POD``."""
-    hwaddr: str | None = Field(default=None, pattern="^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$")
+    hwaddr: (
+        Annotated[str, shaped("([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", "a MAC address such as '02:42:ac:11:00:02'")] | None
+    ) = None
     """MAC address of the device."""
-    kernelpath: str | None = Field(default=None, pattern=r"^/sys/devices/\S+$")
+    kernelpath: Annotated[str, shaped(r"/sys/devices/\S+", "a folder below '/sys/devices/'")] | None = None
     """Folder of the device, such as ``/sys/devices/pci0000:00/0000:00:1f.6``."""
-    pci_bus_id: str | None = Field(default=None, alias="pciBusID", pattern=f"^{PCI_ADDRESS.pattern}$")
+    pci_bus_id: (
+        Annotated[str, shaped(PCI_ADDRESS.pattern, "a PCI address such as '0000:3b:00.0', in lower case")] | None
+    ) = Field(default=None, alias="pciBusID")
     """PCI address of the device, such as ``0000:00:1f.6``."""
-    resource_name: str = Field(
-        default="",
-        alias="resourceName",
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$",
-    )
+    resource_name: Annotated[
+        str,
+        shaped(
+            "([a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?",
+            "a prefix and a name such as 'nvidia.com/hostdev'",
+        ),
+    ] = Field(default="", alias="resourceName")
     """What a device plugin calls the devices, with its prefix, such as ``nvidia.com/hostdev``."""
     mtu: int | None = Field(default=None, ge=0, le=65535)
     """Bytes inside the pod; 0 or absent: as the device is. ``ip link set DEVICE mtu MTU``."""

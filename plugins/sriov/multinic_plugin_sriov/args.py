@@ -6,11 +6,11 @@ The original's documents and its code spell the rates differently, so both spell
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from multinic_core.args import PluginArgs, read_args, read_plugin_block
+from multinic_core.args import PluginArgs, read_args, read_plugin_block, shaped
 from multinic_core.errors import ConfigError
 
 OTHER_SPELLINGS = {"minTxRate": "min_tx_rate", "maxTxRate": "max_tx_rate", "linkState": "link_state"}
@@ -42,7 +42,9 @@ class SriovArgs(PluginArgs):
     """Mbit/s; 0: no limit. ``ip link set PF vf N max_tx_rate RATE``."""
     mtu: int | None = Field(default=None, ge=0, le=65535)
     """Bytes; 0 or absent: as the VF is. ``ip link set VF mtu MTU``."""
-    resource_name: str = Field(default="", alias="resourceName", pattern="^[a-zA-Z0-9_]*$", max_length=63)
+    resource_name: Annotated[
+        str, shaped("[a-zA-Z0-9_]{0,63}", "at most 63 letters, digits and '_', without prefix")
+    ] = Field(default="", alias="resourceName")
     """Name, without prefix, of the VFs that somebody else's SriovNetworkNodePolicy makes; empty: one is made."""
     priority: int | None = Field(default=None, ge=0, le=99)
     """Of the policy that is made; of several policies on one NIC the lowest number counts."""
