@@ -7,8 +7,8 @@ links that have just been made. Stopped at any instant, the rows tell the next d
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 
 from multinic_core.plan import CreateLink
@@ -17,16 +17,24 @@ from multinic_daemon.engine.context import Engine
 from multinic_daemon.journal.records import Record
 from multinic_daemon.podlinks.kernel import Parent, parent_of
 
+_NO_VLANS = nullcontext()
+"""Of nearly all attachments."""
 
-@asynccontextmanager
-async def vlans_kept(engine: Engine, links: Iterable[CreateLink]) -> AsyncIterator[None]:
-    """Let nobody remove the VLAN links that these pod links are made on.
+
+def vlans_kept(engine: Engine, links: Iterable[CreateLink]) -> AbstractAsyncContextManager[None]:
+    """As long as the context lasts, nobody removes the VLAN links that these pod links are made on.
 
     Raises:
-        DaemonUnavailableError: another call has been at work on one of them for too long.
+        DaemonUnavailableError: on entering; another call has been at work on one of them for too long.
     """
+    parents = {parent_of(link) for link in links if link.vlan}
+    return _kept(engine, sorted(parents)) if parents else _NO_VLANS
+
+
+@asynccontextmanager
+async def _kept(engine: Engine, parents: Sequence[Parent]) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        for parent in sorted({parent_of(link) for link in links if link.vlan}):
+        for parent in parents:  # sorted, or two calls might wait for each other
             await stack.enter_async_context(engine.vlans(_lock_key(parent)))
         yield
 
