@@ -20,6 +20,7 @@ from multinic_core.model import (
     GENERATED_LABEL,
     IPPOOLS,
     NETWORKS,
+    RESOURCE_ANNOTATION,
     DeviceClass,
     IPPool,
     MultiNicNetwork,
@@ -28,8 +29,6 @@ from multinic_core.model import (
 from multinic_core.ports import Key, Kubernetes, Store
 from multinic_daemon.pools.nodepools import NodePools
 
-RESOURCE_ANNOTATION = "k8s.v1.cni.cncf.io/resourceName"
-"""Of an attachment definition: what a pod that has it is given by a device plugin; several joined by commas."""
 SYNC_SECONDS = 15.0
 """How long a call waits for the first complete lists."""
 FETCH_SECONDS = 5.0

@@ -10,6 +10,9 @@ from multinic_core.model.base import JsonModel, KubeObject, Resource
 
 GENERATED_LABEL = "multi-nic-cni-generated"
 """Label of a NetworkAttachmentDefinition, value ``true``: made by the operator."""
+RESOURCE_ANNOTATION = "k8s.v1.cni.cncf.io/resourceName"
+"""Annotation of a NetworkAttachmentDefinition: what a device plugin must give a pod that has it; several are joined by
+commas. Source: the multi-network standard."""
 
 
 class NetworkAttachmentDefinitionSpec(JsonModel):

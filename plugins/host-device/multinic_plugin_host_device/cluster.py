@@ -16,11 +16,16 @@ from pydantic import Field
 from multinic_core import ConfigError, NetworkConfig
 from multinic_core.args import read_args
 from multinic_core.clusterfacts import ClusterFacts
-from multinic_core.model import JsonModel, KubeObject, MultiNicNetwork, Resource, parse_ipam
+from multinic_core.model import (
+    RESOURCE_ANNOTATION,
+    JsonModel,
+    KubeObject,
+    MultiNicNetwork,
+    Resource,
+    parse_ipam,
+)
 from multinic_plugin_host_device.args import MellanoxArgs, host_device_args
 
-RESOURCE_ANNOTATION = "k8s.v1.cni.cncf.io/resourceName"
-"""Of an attachment definition: what a pod that has it must be given by a device plugin; several joined by commas."""
 DEFAULT_PREFIX = "nvidia.com"
 """Of a pool without ``resourcePrefix``. Source: the device plugin as the NVIDIA network operator runs it."""
 PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from multinic_core import ConfigError, NetworkConfig
 from multinic_core.clusterfacts import ClusterFacts, ForeignObject, belongs
-from multinic_core.model import HostInterface, HostInterfaceEntry, MultiNicNetwork
+from multinic_core.model import RESOURCE_ANNOTATION, HostInterface, HostInterfaceEntry, MultiNicNetwork
 from multinic_core.rows import nic_network
 from multinic_plugin_sriov.args import SriovArgs, for_the_node, sriov_args
 from multinic_plugin_sriov.kinds import KEEPS, NAMESPACE, NODE_STATES, POLICIES, READS, SriovNodeState
@@ -19,8 +19,6 @@ from multinic_plugin_sriov.objects import HOSTNAME_LABEL, own_resource_name, pol
 
 __all__ = ["KEEPS", "READS", "cluster_config"]
 
-RESOURCE_ANNOTATION = "k8s.v1.cni.cncf.io/resourceName"
-"""Of an attachment definition: what a pod that has it must be given by a device plugin."""
 PREFIX = "openshift.io"
 """Of all resources that the SR-IOV operator's device plugin offers."""
 NODES_IN_MESSAGE = 5
