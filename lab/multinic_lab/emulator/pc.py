@@ -76,6 +76,7 @@ def command_line(folder: Path, memory_mb: int, output_descriptor: int, console_d
     """
     image, _ = kernel()
     # Software emulation everywhere: /dev/kvm may be there and still not work, and what is tested is not speed.
+    # One thread for all processors: with a thread for each, QEMU 10.0 lost a timer at times, and the guest stood still.
     command = [str(tools.find(emulator.PROGRAM)), *_firmware(), "-accel", "tcg,thread=single", "-cpu", "max"]
     command += ["-M", "q35", "-m", f"{memory_mb}M", "-smp", f"{len(NODES)},sockets={len(NODES)}"]
     command += ["-nodefaults", "-nographic", "-no-reboot", "-kernel", str(image), "-initrd", str(folder / "initrd")]
