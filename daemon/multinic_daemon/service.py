@@ -15,8 +15,9 @@ from multinic_core.kube import connect
 from multinic_core.registry import load_plugins
 from multinic_daemon.calls.server import serve_socket
 from multinic_daemon.cluster import Cluster
-from multinic_daemon.devices import KubeletDevices
+from multinic_daemon.devices import KubeletDevices, ResourceDevices
 from multinic_daemon.discovery.discovery import Discovery
+from multinic_daemon.discovery.held import held_nics
 from multinic_daemon.discovery.publish import serve_publishing
 from multinic_daemon.discovery.rates import Rates
 from multinic_daemon.engine import Engine, handler
@@ -85,16 +86,19 @@ async def run_daemon(settings: Settings) -> None:
         log.error("journal refused, what is held is found elsewhere", extra={"node": settings.node, "cause": refused})
     try:
         kubernetes = connect(settings.kubeconfig, agent="multinic-daemon")
-        reporter, discovery = Reporter(), Discovery(settings.node)
+        reporter, discovery = Reporter(), _discovery(settings.node, journal)
         pools = NodePools(kubernetes, settings.node)
         cluster = Cluster(kubernetes, settings.node, pools)
         gate, tombstones = Gate(closed_reason(journal, refused)), settings.socket.parent / FOLDER
         problem = reporter.route_problem
         engine = Engine(registry, journal, apply, cluster, discovery.view, problem, gate, tombstones)
         events = PodEvents(kubernetes, settings.node)
-        facts = NodeFactSource(NodePods(kubernetes, settings.node), KubeletDevices())
+        kubelet = KubeletDevices()
+        facts = NodeFactSource(NodePods(kubernetes, settings.node), kubelet)
         rates = Rates(discovery.view)
         engine.tell, engine.facts, engine.rates = events.tell, facts, rates
+        engine.device_source, engine.fresh = ResourceDevices(kubelet), discovery.renew
+        engine.devices_changed = discovery.refresh
         engine.outside.cni_bin = settings.cni_bin
         adoption = Adoption(engine, kubernetes, settings.node, pools)
         mirror = MirrorKeeper(kubernetes, settings.node, pools, journal, gate, adoption.take_pool)
@@ -125,6 +129,12 @@ async def run_daemon(settings: Settings) -> None:
     finally:
         journal.close()
     log.info("daemon stopped", extra={"node": settings.node})
+
+
+def _discovery(node: str, journal: Journal) -> Discovery:
+    """Of this node, with the NICs that its journal knows to sit in pods."""
+    discovery = Discovery(node, held=lambda: held_nics(journal.held_devices, discovery.view))
+    return discovery
 
 
 async def _honour_tombstones(engine: Engine, folder: Path) -> None:

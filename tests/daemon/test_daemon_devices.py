@@ -290,3 +290,13 @@ async def test_check_compares_devices(devices: Rig):
     """What was made is compared, as of any link."""
     result = await devices.call("ADD", plugin=SRIOV)
     await devices.call("CHECK", plugin=SRIOV, prevResult=result)
+
+
+async def test_a_nic_that_carries_links_goes_into_no_pod(devices: Rig):
+    """Its links would be gone; and a NIC that sits in a pod carries none."""
+    await devices.call("ADD", stdin=asking(devices, {"type": "macvlan"}, masters=["eth1"]))
+    message = await devices.refused(SelectionError, "ADD", "c2", plugin=HOST_DEVICE, deviceID="0000:01:00.0")
+    assert "NIC 'eth1' is in use: links of pods are on it" in message
+    assert pci_ids(await devices.call("ADD", "c2", plugin=HOST_DEVICE, deviceID="0000:02:00.0")) == ["0000:02:00.0"]
+    result = await devices.call("ADD", "c3", plugin={"type": "macvlan"})
+    assert addresses(result) == ["192.168.0.2/18", "192.168.128.1/18"]

@@ -44,6 +44,11 @@ class KubeletDevices:
         self._timeout_seconds = timeout_seconds
         self._turns = trio.CapacityLimiter(ASKING)
 
+    @property
+    def exists(self) -> bool:
+        """Whether the kubelet may tell of devices at all: where it does not, no device plugin gives any."""
+        return self._socket.exists() or self._checkpoint.exists()
+
     async def of_pod(self, pod: PodReference) -> PodDevices:
         """What one pod was given; nothing when the kubelet does not know it.
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from multinic_core.deviceplans import nic_key
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, MultinicError, PluginError, SelectionError
 from multinic_core.hookspecs import MainPlugin
 from multinic_core.plan import Nic, NodeView
@@ -21,6 +23,7 @@ from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.limits import limited
 from multinic_daemon.engine.planning import main_plugin
 from multinic_daemon.engine.select import Members
+from multinic_daemon.journal.sharing import Sharing
 
 Unavailable = Callable[[Mapping[str, Any], Nic, NodeView], str]
 
@@ -113,14 +116,20 @@ def chosen_devices(plugin: MainPlugin, asked: AskedDevices, members: Members, vi
 def available_members(
     registry: Registry, plugin: MainPlugin, block: Mapping[str, Any], members: Members, view: NodeView
 ) -> Members:
-    """Those NICs that have a device to give now; the others are left with the reason.
+    """Those NICs that are here, and have a device to give if that is what the plugin takes; the others are left with
+    the reason.
 
     Raises:
         ConfigError: the block does not fit.
         PluginError: the plugin raised something else.
     """
     if (unavailable := _unavailable(plugin)) is None:
-        return members
+        if not view.devices_held:
+            return members
+        away = {
+            nic.ifname: f"NIC {nic.ifname!r} sits in a pod" for nic in members.nics if nic_key(nic) in view.devices_held
+        }
+        return Members(tuple(nic for nic in members.nics if nic.ifname not in away), {**members.left, **away})
     subject = (
         f"main plugin {plugin.name!r} of {registry.main_plugins.owners.get(plugin.name, 'an unknown distribution')}"
     )
@@ -132,6 +141,20 @@ def available_members(
         raise PluginError(f"{subject}: raised {error!r}") from error
     there = tuple(nic for nic in members.nics if not why[nic.ifname])
     return Members(there, {**members.left, **{name: reason for name, reason in why.items() if reason}})
+
+
+def require_unused(devices: Iterable[TakeDevice], sharing: Sharing, nics: Mapping[str, Nic]) -> None:
+    """Let no NIC go into a pod on which others have links: the kernel would remove those.
+
+    Raises:
+        SelectionError: there are some, of this node's attachments.
+    """
+    parents = {parent.ifindex for parent in sharing.parents()}
+    for step in devices:
+        if step.device == step.parent and nics[step.parent].ifindex in parents:
+            raise SelectionError(
+                f"NIC {step.parent!r} is in use: links of pods are on it, expected one that no pod uses"
+            )
 
 
 def with_reasons(error: SelectionError, all_members: Members, members: Members) -> SelectionError:

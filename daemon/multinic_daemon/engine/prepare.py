@@ -32,6 +32,7 @@ from multinic_daemon.engine.devices import (
     available_members,
     chosen_devices,
     node_view,
+    require_unused,
     with_reasons,
 )
 from multinic_daemon.engine.inputs import NO_FACTS, Known, PodFacts, class_ids, nic_indexes, nic_uses
@@ -146,6 +147,7 @@ def prepare(
 
     links, plan, stages = plan_stages(call, source, links, plan_for)
     require_shareable(plan.links, engine.journal.sharing)
+    require_unused(plan.devices, engine.journal.sharing, view.nics)
     moved = allocating.cursors(allocations, call.static)
     why = decision(selection, netconf, network, members)
     new = NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved, why)
