@@ -250,6 +250,15 @@ def test_only_nics_of_the_networks_own_nets_are_selected():
     assert selected(made) == {"true": ["0000:5e:00.0"]}
 
 
+def test_a_net_is_the_same_in_any_spelling():
+    """An IPv6 network in capitals or with zeros is the NIC's, as the daemon writes it."""
+    nic = {"interfaceName": "ens1", "netAddress": "fd00:0:0:a::/64"}
+    spec = {"hostName": "node-1", "interfaces": [nic]}
+    node = HostInterface.model_validate({"metadata": {"name": "node-1"}, "spec": spec})
+    known = facts(state("node-1", {"ens1": "0000:3b:00.0"}))
+    assert selected(config({}, [node], known, master_nets=["FD00:0:0:A::/64"])) == {"true": ["0000:3b:00.0"]}
+
+
 def test_a_named_resource_needs_no_policy():
     """With args.resourceName the VFs are somebody else's; the SriovNetwork says that they are used."""
     made = config({"resourceName": "fast_vfs"}, [host("node-1", "ens1")], facts(state("node-1", {})))

@@ -99,7 +99,7 @@ def _namespace(states: Sequence[SriovNodeState]) -> str:
 
 def _wanted(network: MultiNicNetwork, host: HostInterface) -> list[HostInterfaceEntry]:
     """The NICs of a node that belong to the network."""
-    nets = network.spec.master_nets
+    nets = {nic_network(text) for text in network.spec.master_nets or ()}
     return [nic for nic in host.spec.interfaces if not nets or nic_network(nic.net_address or "") in nets]
 
 
