@@ -23,8 +23,8 @@ from multinic_daemon.engine.select import Members
 
 NEEDS_LINK = frozenset({"dhcp"})
 """IPAM executables that ask over the link itself, which so must be there before. Source: the reference ``dhcp``."""
-OLDEST_VERSION = "0.4.0"
-"""``cniVersion`` for IPAM executables at least: the first with CHECK, and old enough for all."""
+IPAM_VERSION = "0.4.0"
+"""``cniVersion`` for IPAM executables, whichever the network has: the first with CHECK, and old enough for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Asked:
     def _config(self, parent: str, asked: list[str]) -> dict[str, Any]:
         netconf = self.netconf
         config: dict[str, Any] = {
-            "cniVersion": max(netconf.cni_version, OLDEST_VERSION),
+            "cniVersion": IPAM_VERSION,
             "name": netconf.name,
             "type": netconf.plugin.get("type"),
             "master": parent,

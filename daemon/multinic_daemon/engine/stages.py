@@ -29,6 +29,7 @@ from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.merging import merged_result
 from multinic_daemon.engine.parents import vlans_kept
 from multinic_daemon.engine.podroutes import Way, configured_ways, joined, ways_of
+from multinic_daemon.engine.progress import Progress
 from multinic_daemon.engine.sources import Asked, Given
 from multinic_daemon.journal.journal import NewAttachment, Record
 from multinic_daemon.outside.executables import find
@@ -111,18 +112,18 @@ async def make_in_stages(
     assert stages is not None
     plan = _found(engine, call, new.plan)
     crashpoints.reached("add.decided")
-    record = engine.journal.begin(replace(new, plan=plan))
+    record, progress = engine.journal.begin(replace(new, plan=plan)), Progress()
     crashpoints.reached("add.journaled")
     try:
         if plan.ipams and not stages.after_links:
-            links, record = await _address(engine, call, record, links, stages)
+            links, record = await _address(engine, call, record, links, stages, progress)
             plan = record.plan
         await engine.outside.act(record, engine.registry, plan.actions)
         made = await _make_links(engine, record, plan)
         if stages.after_links:
-            links, record = await _address(engine, call, record, links, stages)
+            links, record = await _address(engine, call, record, links, stages, progress)
             plan = record.plan
-        plugged = [await engine.outside.add(record, step) for step in plan.plugins]
+        plugged = [await progress.add(engine, record, step) for step in plan.plugins]
         if plugged:
             crashpoints.reached("outside.plugged")
         plan = _answered(plan, plugged)
@@ -133,7 +134,7 @@ async def make_in_stages(
             await engine.in_thread(complete, record.key.network, engine.making)
         engine.journal.finish(record, encode_result(result), plan)
     except BaseException:
-        await undo(engine, record)
+        await undo(engine, await progress.settle(engine, record))
         raise
     crashpoints.reached("add.ready")
     return result
@@ -180,10 +181,15 @@ def installed_main_plugins(registry: Registry) -> str:
 
 
 async def _address(
-    engine: Engine, call: Invocation, record: Record, links: tuple[LinkRequest, ...], stages: Stages
+    engine: Engine,
+    call: Invocation,
+    record: Record,
+    links: tuple[LinkRequest, ...],
+    stages: Stages,
+    progress: Progress,
 ) -> tuple[tuple[LinkRequest, ...], Record]:
     """Let IPAM executables give addresses, plan anew with them, and write that down."""
-    answered = [await engine.outside.add(record, step) for step in record.plan.ipams]
+    answered = [await progress.add(engine, record, step) for step in record.plan.ipams]
     crashpoints.reached("outside.addressed")
     results = [_require_addresses(step) for step in answered]
     links = tuple(_with_answer(link, result) for link, result in zip(links, results, strict=True))

@@ -29,6 +29,10 @@ TAIL = 2000
 """Characters of an executable's standard error that an error repeats."""
 
 
+class RefusedError(ExecutableError):
+    """An executable ended by itself and says that it failed, or could not be started at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What one executable is called for."""
@@ -89,7 +93,8 @@ async def run_executable(
         path: ``CNI_PATH`` for it, by which it finds others.
 
     Raises:
-        ExecutableError: it failed; with its own code where it gave one.
+        RefusedError: it failed by its own word; with its own code where it gave one.
+        ExecutableError: it ended in another way than it should.
         DaemonUnavailableError: it did not end in time, and was killed.
     """
     seconds = EXECUTABLE_SECONDS if seconds is None else seconds
@@ -106,7 +111,7 @@ async def run_executable(
     try:
         done = await run_process([str(file)], environment, json.dumps(config).encode(), seconds)
     except OSError as error:
-        raise ExecutableError(f"{subject}: cannot be started: {error}") from error
+        raise RefusedError(f"{subject}: cannot be started: {error}") from error
     except trio.TooSlowError as error:
         raise DaemonUnavailableError(f"{subject}: did not end within {seconds:g} seconds and was killed") from error
     except OutputTooLongError as error:
@@ -127,10 +132,11 @@ def _failure(subject: str, status: int, output: bytes, errors: bytes) -> Executa
     code, message, details = answer.get("code"), answer.get("msg"), answer.get("details")
     said = _short(errors)
     if not isinstance(code, int) or not isinstance(message, str):
-        ended = f"ended by signal {-status}" if status < 0 else f"failed with status {status}"
-        return ExecutableError(f"{subject}: {ended}, printed {_short(output)!r}", details=said)
+        if status < 0:
+            return ExecutableError(f"{subject}: ended by signal {-status}", details=said)
+        return RefusedError(f"{subject}: failed with status {status}, printed {_short(output)!r}", details=said)
     more = [details] if isinstance(details, str) and details else []
-    return ExecutableError(f"{subject}: {message}", code=code, details="\n".join([*more, *([said] if said else [])]))
+    return RefusedError(f"{subject}: {message}", code=code, details="\n".join([*more, *([said] if said else [])]))
 
 
 def _object(output: bytes) -> Mapping[str, Any] | None:

@@ -102,15 +102,26 @@ class Outside:
         """Undo what executables did, the last first, each even when another fails; raises the first failure."""
         failures: list[MultinicError] = []
         for step in reversed(steps):
-            path = self.search_path(step.path)
             try:
-                file = _find(step, path)
-                with await self.undoing.worker(record.key.network):
-                    await run_executable(file, "DEL", _site(record, step, netns, gone=True), _config(step), path)
+                await self.delete(record, step, netns)
             except MultinicError as error:
                 failures.append(error)
         if failures:
             raise failures[0]
+
+    async def delete(self, record: Record, step: RunIpam | RunPlugin, netns: str = "") -> None:
+        """Undo what one executable did.
+
+        Args:
+            netns: path of the namespace where the recorded one is gone, or "".
+
+        Raises:
+            MultinicError: it could not; something may be left.
+        """
+        path = self.search_path(step.path)
+        file = _find(step, path)
+        with await self.undoing.worker(record.key.network):
+            await run_executable(file, "DEL", _site(record, step, netns, gone=True), _config(step), path)
 
     async def check(self, record: Record, registry: Registry) -> list[str]:
         """How what others did differs from what they find now, one sentence each."""

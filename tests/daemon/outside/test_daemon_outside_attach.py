@@ -31,7 +31,7 @@ async def test_an_ipam_executable_is_asked_once_for_each_link(rig: Rig, executab
     assert [str(step.address) for step in record.plan.addresses] == addresses(result)
     assert (record.state, rig.held()) == ("ready", {})
     config, environment = executables.config("ADD", "net1-1"), executables.environment("ADD", "net1-1")
-    assert (config["ipam"], config["name"], config["master"], config["cniVersion"]) == (IPAM, "net-a", "eth2", "1.1.0")
+    assert (config["ipam"], config["name"], config["master"], config["cniVersion"]) == (IPAM, "net-a", "eth2", "0.4.0")
     assert environment["CNI_NETNS"] == rig.pod()
     assert environment["CNI_CONTAINERID"] == "c1"
     assert "K8S_POD_NAME=pod-1" in environment["CNI_ARGS"]

@@ -6,7 +6,7 @@ import pytest
 from multinic_daemon.testing import Rig, addresses, refuse
 from multinic_daemon.testing.executables import Executables
 
-from multinic_core.errors import CheckFailedError, ConfigError, ExecutableError, KernelError
+from multinic_core.errors import CheckFailedError, ConfigError, ExecutableError, KernelError, MultinicError
 
 PLUGIN = {"type": "fake-plugin", "cniVersion": "0.4.0", "mode": "x"}
 NAME = Executables.PLUGIN
@@ -213,7 +213,7 @@ async def test_executable_that_breaks_the_protocol_is_named(
 ) -> None:
     """Whatever it does, the error says what it did, and nothing is left."""
     executables.write_text("broken", f"#!/bin/sh\n[ $CNI_COMMAND = ADD ] || exit 0\n{body}\n")
-    message = await rig.refused(Exception, "ADD", plugin={"type": "broken"})
+    message = await rig.refused(MultinicError, "ADD", plugin={"type": "broken"})
     assert words in message
     assert "broken" in message
     rig.assert_clean()
@@ -223,3 +223,24 @@ async def test_block_without_a_type_is_refused(rig: Rig) -> None:
     """delegate serves any type, but not none."""
     assert "plugin.type: found None" in await rig.refused(ConfigError, "ADD", plugin={})
     assert "plugin.executable" in await rig.refused(ConfigError, "ADD", plugin={"type": "delegate"})
+
+
+async def test_executable_that_fails_del_as_it_failed_add_keeps_nothing(rig: Rig, executables: Executables) -> None:
+    """A configuration that an executable cannot read fails both: its DEL is tried, and keeps no row and no address."""
+    executables.write_text(
+        "picky",
+        '#!/bin/sh\necho "$CNI_COMMAND $CNI_IFNAME picky" >> ' + str(executables.folder / "calls") + "\nexit 1\n",
+    )
+    await rig.refused(ExecutableError, "ADD", plugin={"type": "picky"})
+    assert executables.calls() == ["ADD net1-0 picky", "DEL net1-0 picky"]
+    rig.assert_clean()
+
+
+async def test_failed_add_undoes_what_was_done_and_asks_nobody_else(rig: Rig, executables: Executables) -> None:
+    """DEL of those that answered and of the one that failed, and none of those whose turn never came."""
+    executables.tell("refuse-ADD-net1-1")
+    await rig.refused(ExecutableError, "ADD", plugin=PLUGIN)
+    assert executables.calls() == [
+        f"{call} {NAME}" for call in ("ADD net1-0", "ADD net1-1", "DEL net1-1", "DEL net1-0")
+    ]
+    assert executables.config("DEL", "net1-0", NAME)["prevResult"]["interfaces"]
