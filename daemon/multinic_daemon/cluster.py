@@ -80,7 +80,7 @@ class ClusterView(Protocol):
         """Names of the device plugin's resources that pods of this namespace have the network's devices from.
 
         Raises:
-            DaemonUnavailableError: the attachment definitions have not been listed yet.
+            DaemonUnavailableError: its attachment definition is not known and the API cannot be asked.
         """
         ...
 
@@ -164,17 +164,26 @@ class Cluster:
         # asked for by networks of devices alone: a node without such watches none of these objects
         if self._definitions is None:
             self._definitions = self._kubernetes.store(ATTACHMENT_DEFINITIONS, label_selector=f"{GENERATED_LABEL}=true")
+        if not namespace:
+            return ()  # the runtime does not say whose it is
         store = self._definitions
-        with trio.move_on_after(FETCH_SECONDS):
-            await store.wait_synced()
-        if not store.synced:
-            raise DaemonUnavailableError(
-                f"network {network!r}: its NetworkAttachmentDefinition in {namespace!r} is not known here, and the API"
-                f" did not list them within {FETCH_SECONDS:g} seconds; try again later"
-            )
-        found = store.get(network, namespace)
+        found = store.get(network, namespace) if store.synced else await self._fetch_definition(network, namespace)
         names = (found.metadata.annotations or {}).get(RESOURCE_ANNOTATION, "") if found else ""
         return tuple(name.strip() for name in names.split(",") if name.strip())
+
+    async def _fetch_definition(self, network: str, namespace: str) -> NetworkAttachmentDefinition | None:
+        """The one that the watch has not brought yet; None where there is none, or where the API knows no such kind."""
+        subject = f"network {network!r}: its NetworkAttachmentDefinition in {namespace!r} is not known here"
+        try:
+            with trio.fail_after(FETCH_SECONDS):
+                return await self._kubernetes.get(ATTACHMENT_DEFINITIONS, network, namespace)
+        except trio.TooSlowError as error:
+            late = f"{subject}, and the API did not answer within {FETCH_SECONDS:g} seconds"
+            raise DaemonUnavailableError(late) from error
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise DaemonUnavailableError(f"{subject}, and the API said: {error}") from error
 
     async def pools_changed(self) -> None:
         await self._changed.wait()
