@@ -82,7 +82,10 @@ class MultiNicIpam:
             AddressInUseError: a static address is held, excluded, or in no pool of the chosen NICs.
             PoolExhaustedError: a pool has no free address left.
         """
-        by_parent = {parent: [pool for pool in pools if pool.parent == parent] for parent in request.parents}
+        by_parent: dict[str, list[Pool]] = {parent: [] for parent in request.parents}
+        for each in pools:
+            if each.parent in by_parent:
+                by_parent[each.parent].append(each)
         if missing := [parent for parent, own in by_parent.items() if not own]:
             raise ConfigError(
                 f"NICs {missing!r} have no address pool; pools are for {sorted({p.parent for p in pools})!r}"

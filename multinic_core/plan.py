@@ -20,7 +20,7 @@ from ipaddress import (
     IPv6Network,
 )
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from multinic_core.devices import ConfigureVf, TakeDevice, Vf
 from multinic_core.outside import Act, RunIpam, RunPlugin
@@ -280,6 +280,9 @@ Step: TypeAlias = (
 )
 
 
+_S = TypeVar("_S")
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything one ADD does, in order; undone by taking back each step, the last first.
@@ -289,47 +292,56 @@ class Plan:
     """
 
     steps: tuple[Step, ...]
+    _by_kind: dict[type, list[Any]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """The steps of each class; sorted once, as every property is asked for at each ADD."""
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            self._by_kind.setdefault(type(step), []).append(step)
+
+    def _of(self, kind: type[_S]) -> tuple[_S, ...]:
+        return tuple(self._by_kind.get(kind, ()))
 
     @property
     def links(self) -> tuple[CreateLink, ...]:
-        return tuple(step for step in self.steps if isinstance(step, CreateLink))
+        return self._of(CreateLink)
 
     @property
     def addresses(self) -> tuple[AddAddress, ...]:
-        return tuple(step for step in self.steps if isinstance(step, AddAddress))
+        return self._of(AddAddress)
 
     @property
     def routes(self) -> tuple[AddRoute, ...]:
-        return tuple(step for step in self.steps if isinstance(step, AddRoute))
+        return self._of(AddRoute)
 
     @property
     def rules(self) -> tuple[AddRule, ...]:
-        return tuple(step for step in self.steps if isinstance(step, AddRule))
+        return self._of(AddRule)
 
     @property
     def sysctls(self) -> tuple[SetSysctl, ...]:
-        return tuple(step for step in self.steps if isinstance(step, SetSysctl))
+        return self._of(SetSysctl)
 
     @property
     def shapes(self) -> tuple[ShapeLink, ...]:
-        return tuple(step for step in self.steps if isinstance(step, ShapeLink))
+        return self._of(ShapeLink)
 
     @property
     def devices(self) -> tuple[TakeDevice, ...]:
-        return tuple(step for step in self.steps if isinstance(step, TakeDevice))
+        return self._of(TakeDevice)
 
     @property
     def vfs(self) -> tuple[ConfigureVf, ...]:
-        return tuple(step for step in self.steps if isinstance(step, ConfigureVf))
+        return self._of(ConfigureVf)
 
     @property
     def ipams(self) -> tuple[RunIpam, ...]:
-        return tuple(step for step in self.steps if isinstance(step, RunIpam))
+        return self._of(RunIpam)
 
     @property
     def plugins(self) -> tuple[RunPlugin, ...]:
-        return tuple(step for step in self.steps if isinstance(step, RunPlugin))
+        return self._of(RunPlugin)
 
     @property
     def actions(self) -> tuple[Act, ...]:
-        return tuple(step for step in self.steps if isinstance(step, Act))
+        return self._of(Act)

@@ -36,6 +36,10 @@ IFINFO = struct.Struct("=BxHiII")
 """family, device type, index, flags, change mask"""
 IFADDR = struct.Struct("=BBBBi")
 """family, prefix length, flags, scope, link index"""
+_IPV4_ADDRESS, _IPV6_ADDRESS = struct.Struct("=BBBBiHH4sHH4s"), struct.Struct("=BBBBiHH16sHH16s")
+"""The same, then the two attributes that every address has; as one, since each NIC of each pod has one."""
+_PLACE = struct.Struct("=HHIHHIHHI")
+"""The three attributes of four bytes that every link of a pod is made with."""
 RTMSG = struct.Struct("=BBBBBBBBI")
 """family, dst length, src length, tos, table, protocol, scope, type, flags"""
 
@@ -117,23 +121,24 @@ def create_link(
     Raises:
         ConfigError: an attribute that the kind does not have.
     """
+    body = IFINFO.pack(AF_UNSPEC, 0, ifindex, 0, 0) + wire.attribute_text(IFLA_IFNAME, ifname)
+    body += _PLACE.pack(8, IFLA_LINK, parent_ifindex, 8, IFLA_NET_NS_FD, netns, 8, IFLA_GROUP, group)
+    body += _encode_info(link_kind, tuple(attributes.items()))
+    if mtu:
+        body += wire.attribute_u32(IFLA_MTU, mtu)
+    if mac_address:
+        body += wire.attribute(IFLA_ADDRESS, bytes.fromhex(mac_address.replace(":", "")))
+    # exclusive, or a link of this name would be changed instead
+    return Request(RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body, subject)
+
+
+@lru_cache(maxsize=64)
+def _encode_info(link_kind: str, attributes: tuple[tuple[str, int], ...]) -> bytes:
+    """Kept, as all links of a network have the same."""
     info = wire.attribute_text(IFLA_INFO_KIND, link_kind)
     if attributes:
-        info += wire.attribute(IFLA_INFO_DATA, encode_attributes(link_kind, attributes))
-    body = [
-        IFINFO.pack(AF_UNSPEC, 0, ifindex, 0, 0),
-        wire.attribute_text(IFLA_IFNAME, ifname),
-        wire.attribute_u32(IFLA_LINK, parent_ifindex),
-        wire.attribute_u32(IFLA_NET_NS_FD, netns),
-        wire.attribute_u32(IFLA_GROUP, group),
-        wire.attribute(IFLA_LINKINFO, info),
-    ]
-    if mtu:
-        body.append(wire.attribute_u32(IFLA_MTU, mtu))
-    if mac_address:
-        body.append(wire.attribute(IFLA_ADDRESS, bytes.fromhex(mac_address.replace(":", ""))))
-    # exclusive, or a link of this name would be changed instead
-    return Request(RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, b"".join(body), subject)
+        info += wire.attribute(IFLA_INFO_DATA, encode_attributes(link_kind, dict(attributes)))
+    return wire.attribute(IFLA_LINKINFO, info)
 
 
 def create_vlan(ifname: str, parent_ifindex: int, vlan: int, group: int, subject: str) -> Request:
@@ -186,13 +191,16 @@ def delete_group(group: int, subject: str) -> Request:
 
 def add_address(ifindex: int, address: IPInterface, subject: str) -> Request:
     """Add an address. IPv6 without duplicate detection, so that it can be used at once; IPv4 with its broadcast."""
-    # IPAM promises that nobody else has it, and a tentative address would fail the pod's first connections
-    flags = IFA_F_NODAD if address.version == 6 else 0
-    packed = address.ip.packed
-    body = IFADDR.pack(family_of(address), address.network.prefixlen, flags, RT_SCOPE_UNIVERSE, ifindex)
-    body += wire.attribute(IFA_LOCAL, packed) + wire.attribute(IFA_ADDRESS, packed)
-    if address.version == 4 and address.network.prefixlen <= 30:
-        body += wire.attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    packed, length = address.packed, address.network.prefixlen
+    both = 4 + len(packed), IFA_LOCAL, packed, 4 + len(packed), IFA_ADDRESS, packed
+    if address.version == 6:
+        # IPAM promises that nobody else has it, and a tentative address would fail the pod's first connections
+        body = _IPV6_ADDRESS.pack(AF_INET6, length, IFA_F_NODAD, RT_SCOPE_UNIVERSE, ifindex, *both)
+    else:
+        body = _IPV4_ADDRESS.pack(AF_INET, length, 0, RT_SCOPE_UNIVERSE, ifindex, *both)
+        if length <= 30:
+            hosts = (1 << 32 - length) - 1
+            body += wire.attribute(IFA_BROADCAST, (int(address) | hosts).to_bytes(4, "big"))
     return Request(RTM_NEWADDR, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body, subject)
 
 
