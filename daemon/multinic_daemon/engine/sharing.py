@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from multinic_core.errors import NicInUseError
+from multinic_core.parents import PASSTHRU, use_of_parent
 from multinic_core.plan import CreateLink
 from multinic_daemon.journal.sharing import Sharing
-from multinic_daemon.netlink.kinds import PASSTHRU, use_of_parent
 
 
 def require_shareable(links: Iterable[CreateLink], sharing: Sharing) -> None:

@@ -1,7 +1,7 @@
 """Which rows use which parent in which way, kept in memory beside the journal's rows.
 
 A parent is a NIC, or the VLAN link of an id on it. What of the uses go together is the kernel's rule
-(:func:`multinic_daemon.netlink.kinds.use_of_parent`); here they are only counted, so that a use that does not go
+(:mod:`multinic_core.parents`); here they are only counted, so that a use that does not go
 together with the others is known before the kernel is asked, and the last one to leave a VLAN link is known as such.
 """
 
@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from multinic_core.parents import PASSTHRU, use_of_parent
 from multinic_core.plan import CreateLink
-from multinic_daemon.netlink.kinds import PASSTHRU, use_of_parent
 from multinic_daemon.podlinks.kernel import Parent
 
 _NONE: Mapping[str, Mapping[str, int]] = MappingProxyType({})

@@ -35,29 +35,6 @@ def takes_mac_address(link_kind: str, attributes: Mapping[str, int]) -> bool:
     return link_kind == "macvlan" and attributes.get("IFLA_MACVLAN_MODE") != _PASSTHRU
 
 
-_IPVLAN_MODES = {0: "l2", 1: "l3", 2: "l3s"}
-_IPVLAN_FLAGS = {0: "bridge", 1: "private", 2: "vepa"}
-"""Source: linux/if_link.h, IPVLAN_MODE_* and IPVLAN_F_*."""
-PASSTHRU = "macvlan, mode passthru"
-"""The use of a NIC beside which there is no other."""
-
-
-def use_of_parent(link_kind: str, attributes: Mapping[str, int]) -> str:
-    """In which way a link uses its parent, where only links that use it in the same way can be beside it, else "".
-
-    The kernel refuses ipvlan beside macvlan and anything beside a passthru link. ipvlan has one mode and one flag for
-    a whole parent: a link of another mode is not refused, but changes that of all others. Source: linux/drivers/net,
-    ipvlan_link_new, macvlan_common_newlink.
-    """
-    match link_kind:
-        case "ipvlan" | "ipvtap":
-            mode, flag = attributes.get("IFLA_IPVLAN_MODE", 1), attributes.get("IFLA_IPVLAN_FLAGS", 0)
-            return f"ipvlan, mode {_IPVLAN_MODES.get(mode, mode)}, flag {_IPVLAN_FLAGS.get(flag, flag)}"
-        case "macvlan" | "macvtap":
-            return PASSTHRU if attributes.get("IFLA_MACVLAN_MODE") == _PASSTHRU else "macvlan"
-    return ""
-
-
 @cache
 def attribute_table(link_kind: str) -> Mapping[str, tuple[int, int]]:
     """Attribute name to (number, bytes) of the whole-number attributes of a kind; empty for an unknown kind."""

@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from multinic_core.errors import ContainerGoneError, KernelError
+from multinic_core.parents import go_together, use_of_parent
 from multinic_core.plan import CreateLink
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, open_netns
-from multinic_daemon.netlink.kinds import PASSTHRU, use_of_parent
 from multinic_daemon.netlink.observed import read_links, read_netns_id
 from multinic_daemon.podlinks.kernel import parent_of
 from multinic_daemon.podlinks.namespaces import find_namespaces
@@ -71,7 +71,8 @@ def _elsewhere(path: str, wanted: Mapping[int, CreateLink], node_file: NetnsFile
 def _others(links: Iterator[Link], wanted: Mapping[int, CreateLink], where: str) -> Iterator[str]:
     for link in links:
         step = wanted.get(link.parent_ifindex)
-        if step is None or not (use := use_of_parent(link.link_kind, link.attributes)):
+        if step is None:
             continue
-        if use != (own := use_of_parent(step.link_kind, step.attributes)) or own == PASSTHRU:
+        use = use_of_parent(link.link_kind, link.attributes)
+        if not go_together(use, use_of_parent(step.link_kind, step.attributes)):
             yield f"NIC {step.parent!r} is used by link {link.ifname!r} {where} ({use})"

@@ -27,6 +27,7 @@ from multinic_operator.networks.removal import Removal
 from multinic_operator.ownership import NETWORK_FINALIZER, write_finalizers
 from multinic_operator.status.derive import Outcome
 from multinic_operator.validation.claims import claims_on
+from multinic_operator.validation.sharing import mixed_uses
 from multinic_operator.validation.surroundings import Watch
 from multinic_operator.validation.validate import Intent, refuse_edits, renumbering, unsafe_edits, validate
 from multinic_operator.world import World
@@ -140,7 +141,7 @@ class Networks:
         world = self._world
         cidr: CIDR | None = None
         problems: list[str] = []
-        notes: list[str] = list(intent.config.notes)
+        notes: list[str] = [*intent.config.notes, *mixed_uses(network, world.networks.list(), world.registry)]
         if intent.blocks is not None:
             cidr, computed = await write_cidr(world, network, intent.blocks, anew=anew)
             problems += computed.problems

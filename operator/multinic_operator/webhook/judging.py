@@ -10,6 +10,7 @@ from multinic_core.ports import Store
 from multinic_operator.dependents.kinds import ForeignKinds
 from multinic_operator.networks.removal import in_use
 from multinic_operator.validation.claims import claims_on
+from multinic_operator.validation.sharing import mixed_uses
 from multinic_operator.validation.surroundings import Watch
 from multinic_operator.validation.validate import refuse_edits, unsafe_edits, validate
 from multinic_operator.webhook.review import Question
@@ -50,7 +51,8 @@ class Judging:
         intent = validate(network, world.registry, world.hosts.list(), claims, recorded, self._around.now(), facts)
         if recorded is not None and (edits := unsafe_edits(recorded, network, intent.blocks)):
             refuse_edits(edits, in_use(world.pools.list(), network.name).total())
-        told = (*intent.warnings, *intent.config.waits, *intent.config.notes, *intent.low)
+        mixed = mixed_uses(network, world.networks.list(), world.registry)
+        told = (*intent.warnings, *intent.config.waits, *intent.config.notes, *mixed, *intent.low)
         return [*told, *self._missing_namespaces(network.spec.namespaces or [])]
 
     def _missing_namespaces(self, listed: Sequence[str]) -> Sequence[str]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from multinic_daemon.discovery.discovery import Discovery
-from multinic_daemon.netlink.kinds import use_of_parent
 from multinic_daemon.podlinks.apply import apply_plan, differences, remove_links
 
 from multinic_core import CreateLink, KernelError, Plan
+from multinic_core.parents import use_of_parent
 
 GROUP = 0x5A0001
 MACVLAN = ("macvlan", {"IFLA_MACVLAN_MODE": 4})
