@@ -10,9 +10,13 @@ code 77, ``hang-COMMAND-IFNAME`` to hang, ``routes`` and ``dns`` what the IPAM's
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import trio
 
 from multinic_core.args import PluginArgs
 from multinic_core.hookspecs import NetworkConfig
@@ -20,6 +24,7 @@ from multinic_core.links import plan_child_links
 from multinic_core.model import HostInterface, MultiNicNetwork
 from multinic_core.outside import Act
 from multinic_core.plan import AttachmentRequest, NodeView, Plan
+from multinic_daemon.testing.rig import Rig
 
 _SCRIPT = """#!/bin/sh
 cd "{folder}" || exit 9
@@ -162,3 +167,41 @@ class Acting:
         key = request.container_id
         acts = (Act("fake-action", {"key": f"{key}.{link.ifname}"}, link.ifname) for link in request.links)
         return Plan((*acts, *links.steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Everybody who has a part in attachments on a node in memory."""
+
+    rig: Rig
+    executables: Executables
+    action: FileAction
+
+    @classmethod
+    def on(cls, rig: Rig) -> Others:
+        """Put them on a node, or find them again on one that has started anew."""
+        executables = Executables(rig.folder / "bin")
+        rig.engine.outside.cni_bin = str(executables.folder)
+        action = FileAction(rig.folder / "actions")
+        rig.registry.main_plugins.objects["acting"] = Acting()
+        rig.registry.actions.objects[action.name] = action
+        return cls(rig, executables, action)
+
+    async def call(self, command: str, kind: str, container: str = "c1") -> Any:
+        """A CNI call of a network whose IPAM is ``fake-ipam``, with the main plugin of this type."""
+        fields = {"plugin": {"type": kind, "cniVersion": "0.4.0"}, "ipam": {"type": Executables.IPAM}}
+        return await self.rig.call(command, container, **fields)
+
+    def assert_clean(self) -> None:
+        """Nothing is left of ``c1``, on the node or elsewhere."""
+        assert self.executables.given() == {}
+        assert self.executables.given(Executables.PLUGIN) == {}
+        assert self.action.done() == []
+        self.rig.assert_clean()
+
+
+def main() -> None:
+    """Make calls on a node, for tests that kill this process. ``sys.argv``: nothing, the folder, ``COMMAND KIND`` …."""
+    others = Others.on(Rig(Path(sys.argv[1])))
+    for command, kind in zip(sys.argv[2::2], sys.argv[3::2], strict=True):
+        trio.run(others.call, command, kind)
