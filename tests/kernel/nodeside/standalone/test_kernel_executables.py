@@ -51,6 +51,7 @@ def test_host_local_gives_addresses_of_each_nics_range(host: Any, kind: str) -> 
     assert held(host) == ["172.20.1.2", "172.20.2.2"]
     host.call("ADD", "c2", **fields)
     assert host.pings("c1", "172.20.1.3")
+    assert host.audit() == (0, [])
     host.call("CHECK", "c1", prevResult=result, **fields)
     for container in ("c1", "c2"):
         host.call("DEL", container, **fields)
@@ -121,6 +122,7 @@ def test_bridge_makes_links_with_addresses_of_our_pools(host: Any) -> None:
     host.call("CHECK", "c1", prevResult=result, plugin=plugin)
     host.call("ADD", "c2", plugin=plugin)
     assert host.pings("c1", host.addresses("c2")[0].split("/")[0])
+    assert host.audit() == (0, [])
     host.ground.ip(host.netns("c1"), "link", "del", "net1-1")
     answer = host.call("CHECK", "c1", prevResult=result, plugin=plugin)
     assert answer["code"] == 101
