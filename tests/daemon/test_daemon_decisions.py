@@ -2,14 +2,17 @@
 
 import sqlite3
 from dataclasses import replace
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 from multinic_daemon.journal.decisions import Decision, decode_decision, encode_decision
 from multinic_daemon.journal.file import read_snapshot
 from multinic_daemon.journal.journal import AttachmentKey, Journal, JournalError, NewAttachment
+from multinic_daemon.journal.records import TakenOver
+from multinic_daemon.podlinks.kernel import Parent
 
-from multinic_core.plan import CreateLink, Plan, PodReference
+from multinic_core.plan import Allocation, CreateLink, Plan, PodReference
 
 DECISION = Decision(
     "costOpt",
@@ -98,3 +101,17 @@ def test_a_spoilt_decision_makes_the_file_damaged(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(JournalError, match="the decision of row 1 is not readable"):
         Journal.open(tmp_path)
+
+
+def test_addresses_taken_over_change_nothing_of_the_links_of_their_row(tmp_path: Path) -> None:
+    """A row whose further addresses are found in a mirror stays on the NICs that it is on."""
+    journal = Journal.open(tmp_path)
+    row = new("c1")
+    journal.begin(row)
+    address = Allocation("pool", "eth1", 5, ip_interface("10.0.0.5/24"))
+    found = replace(row, plan=Plan(()), allocations=(address,), decision=None)
+    journal.take_over([TakenOver(found, "adopted")], ())
+    assert (journal.uses.links["eth1"], journal.uses.promised["eth1"]) == (1, 3_000_000_000)
+    assert journal.sharing.used(Parent(7, 0))
+    assert 5 in journal.held("pool")
+    journal.close()

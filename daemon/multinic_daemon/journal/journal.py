@@ -23,19 +23,18 @@ from typing import Any
 from multinic_core.plan import Allocation, Plan
 from multinic_core.pools import HeldIndexes
 from multinic_daemon import crashpoints
-from multinic_daemon.journal.codec import decode_plan, encode_plan
-from multinic_daemon.journal.decisions import decode_decision, encode_decision
+from multinic_daemon.journal.codec import encode_plan
+from multinic_daemon.journal.decisions import encode_decision
 from multinic_daemon.journal.file import (
     FILE_NAME,
     SCHEMA_VERSION,
     JournalError,
     RefusedJournalError,
-    decision_rows,
     open_file,
     read_rows,
     set_aside,
 )
-from multinic_daemon.journal.held import HeldDevices
+from multinic_daemon.journal.memory import Memory
 from multinic_daemon.journal.records import (
     COLUMNS,
     AttachmentKey,
@@ -46,8 +45,6 @@ from multinic_daemon.journal.records import (
     from_row,
     to_row,
 )
-from multinic_daemon.journal.sharing import Sharing
-from multinic_daemon.journal.uses import Uses, parents
 
 __all__ = [
     "AttachmentKey",
@@ -94,36 +91,14 @@ class Journal:
         self._lock = lock
         self._clock = clock
         self.boot_id = boot
-        self._held: dict[str, HeldIndexes] = {}
-        self._cursors: dict[str, int] = {}
-        ranges: dict[str, list[tuple[int, int]]] = {}
-        for pool, index in database.execute("SELECT pool, pool_index FROM address"):
-            number = int.from_bytes(index, "big")
-            ranges.setdefault(pool, []).append((number, number))
-        self._held = {pool: HeldIndexes(each) for pool, each in ranges.items()}
-        self._cursors = {
-            name: int.from_bytes(cursor, "big") for name, cursor in database.execute("SELECT name, cursor FROM pool")
-        }
-        row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'attachment'").fetchone()
-        self._last_id: int = row[0] if row else 0
-        self._interfaces: dict[tuple[str, str], set[int]] = {}
-        """(container id, ifname) to the ids of its rows: nearly every ADD is for one that has none."""
-        for number, container_id, ifname in database.execute("SELECT id, container_id, ifname FROM attachment"):
-            self._interfaces.setdefault((container_id, ifname), set()).add(number)
-        self._marks: set[str] = {name for (name,) in database.execute("SELECT name FROM mark")}
-        self._any_taken_over = bool(self.taken_over())
-        self.uses = Uses()
+        self._memory = Memory(database)
+        self.uses = self._memory.uses
         """Of this node's NICs; to read only."""
-        self.sharing = Sharing()
+        self.sharing = self._memory.sharing
         """Of NICs and of VLAN links on them, as far as rows have links there; to read only."""
-        self.held_devices = HeldDevices()
+        self.held_devices = self._memory.devices
         """Of this node; to read only."""
-        promised = {number: decode_decision(text).promised for number, text in decision_rows(database)}
-        for number, network, text in database.execute("SELECT id, network, plan FROM attachment"):
-            plan = decode_plan(text)
-            self.uses.set(number, parents(plan), promised.get(number, {}))
-            self.sharing.set(number, network, plan.links)
-            self.held_devices.set(number, plan.devices)
+        self._any_taken_over = bool(self.taken_over())
         self._listeners: list[Callable[[Set[str]], None]] = []
 
     @classmethod
@@ -168,13 +143,11 @@ class Journal:
 
     def held(self, pool: str) -> HeldIndexes:
         """The indexes held in a pool; the journal's own object, to read only."""
-        if (held := self._held.get(pool)) is None:  # asked for each pool at each ADD, so none is made in vain
-            held = self._held[pool] = HeldIndexes()
-        return held
+        return self._memory.held(pool)
 
     def cursor(self, pool: str) -> int:
         """The index of a pool given last, 0 before the first."""
-        return self._cursors.get(pool, 0)
+        return self._memory.cursors.get(pool, 0)
 
     def find(self, key: AttachmentKey) -> Record | None:
         rows = self._select(
@@ -185,7 +158,7 @@ class Journal:
 
     def of_interface(self, container_id: str, ifname: str) -> list[Record]:
         """The records of all networks and plugins under one CNI interface name."""
-        if (container_id, ifname) not in self._interfaces:
+        if not self._memory.knows(container_id, ifname):
             return []
         return self._select("container_id = ? AND ifname = ?", (container_id, ifname))
 
@@ -208,7 +181,7 @@ class Journal:
     @property
     def complete(self) -> bool:
         """Whether it knows all that is held on its node; a new one does not, before it has taken stock."""
-        return NODE_MARK in self._marks
+        return NODE_MARK in self._memory.marks
 
     def groups(self) -> set[int]:
         """The link groups of all rows."""
@@ -216,7 +189,7 @@ class Journal:
 
     def marked(self, name: str) -> bool:
         """Whether this journal carries a mark, as :mod:`multinic_daemon.recovery.adoption` sets them."""
-        return name in self._marks
+        return name in self._memory.marks
 
     def of_pool(self, pool: str) -> list[tuple[Allocation, Record]]:
         """The addresses held in a pool, ascending, each with its attachment."""
@@ -275,6 +248,7 @@ class Journal:
         """Write down what more is known of a pending attachment; the record as it is now."""
         text = encode_plan(plan)
         self._update(record, record.state, record.result_json, text)
+        self._memory.set_plan(record, plan)
         return replace(record, plan_json=text)
 
     def finish(self, record: Record, result_json: str, plan: Plan | None = None) -> None:
@@ -298,15 +272,7 @@ class Journal:
         allocations = self.allocations(record)
         with self._transaction():
             self._db.execute("DELETE FROM attachment WHERE id = ?", (record.id,))
-        interface = (record.key.container_id, record.key.ifname)
-        rows = self._interfaces.pop(interface, set()) - {record.id}
-        if rows:
-            self._interfaces[interface] = rows
-        for allocation in allocations:
-            self._held[allocation.pool].remove(allocation.index)
-        self.uses.remove(record.id)
-        self.sharing.remove(record.id)
-        self.held_devices.remove(record.id)
+        self._memory.remove(record, allocations)
         if record.taken_over:
             self._any_taken_over = bool(self.taken_over())
         self._announce(allocations)
@@ -335,7 +301,7 @@ class Journal:
         # Addresses rest after release: in a pool never given from, giving starts above the highest one found.
         cursors: dict[str, int] = {}
         for each in (allocation for row in rows for allocation in row.new.allocations):
-            if each.pool not in self._cursors:
+            if each.pool not in self._memory.cursors:
                 cursors[each.pool] = max(cursors.get(each.pool, 0), each.index)
         with self._transaction():
             for row, record in zip(fresh, records, strict=True):
@@ -348,20 +314,20 @@ class Journal:
             )
             self._db.executemany("INSERT OR IGNORE INTO mark (name) VALUES (?)", [(name,) for name in marks])
             crashpoints.reached("adoption.written")
-        self._marks |= marks
-        self._cursors.update(cursors)
+        self._memory.marks |= marks
+        self._memory.cursors.update(cursors)
         for row, record in zip(fresh, records, strict=True):
             self._remember(record, row.new)
         for row in rows:
             if id(row) in known:
-                self._remember(known[id(row)], row.new)
+                self._memory.add_addresses(row.new)
         self._announce([allocation for row in rows for allocation in row.new.allocations])
         return records
 
     def _number(self, rows: Sequence[TakenOver]) -> list[Record]:
         """The records of what is taken over, each with an id and a group that nothing else has."""
         now, boot = self._clock(), self.boot_id
-        highest = max([self._last_id, *(row.group - GROUP_BASE for row in rows if row.group is not None)])
+        highest = max([self._memory.last_id, *(row.group - GROUP_BASE for row in rows if row.group is not None)])
         taken = self.groups()
         numbered: list[tuple[int, int]] = []
         for row in rows:
@@ -443,19 +409,12 @@ class Journal:
 
     def _remember(self, record: Record, new: NewAttachment) -> None:
         """In memory what the transaction has written."""
-        self._last_id = max(self._last_id, record.id)
-        self._interfaces.setdefault((new.key.container_id, new.key.ifname), set()).add(record.id)
-        for allocation in new.allocations:
-            self.held(allocation.pool).add(allocation.index)
-        self._cursors.update(new.cursors)
+        self._memory.add(record, new)
         self._any_taken_over |= record.taken_over
-        self.uses.set(record.id, parents(new.plan), new.decision.promised if new.decision else {})
-        self.sharing.set(record.id, new.key.network, new.plan.links)
-        self.held_devices.set(record.id, new.plan.devices)
 
     def _next_group(self) -> tuple[int, int]:
         """The next row id whose group no living row carries."""
-        number = self._last_id + 1
+        number = self._memory.last_id + 1
         while True:
             group = GROUP_BASE + number % GROUP_COUNT
             if number < GROUP_COUNT or not self._execute("SELECT 1 FROM attachment WHERE link_group = ?", (group,)):
