@@ -264,3 +264,14 @@ async def test_gc_frees_what_executables_gave(rig: Rig, executables: Executables
     keep = [{"containerID": "c2", "ifname": "net1"}]
     await rig.call("GC", "", netns="", ipam=IPAM, **{"cni.dev/valid-attachments": keep})
     assert list(executables.given()) == ["c2.net1-0", "c2.net1-1", "c2.net1-2"]
+
+
+async def test_multi_nic_ipam_passes_on_addresses_of_an_earlier_plugin(rig: Rig) -> None:
+    """As an IPAM it holds nothing where addresses are given already."""
+    earlier = {"cniVersion": "1.1.0", "ips": [{"address": "192.168.5.7/24"}], "dns": {}}
+    call = {"executable": "multi-nic-ipam", "masters": ["eth1"], "prevResult": earlier}
+    assert await rig.call("ADD", **call) == earlier
+    assert rig.held() == {}
+    await rig.call("CHECK", **call)
+    await rig.call("DEL", **call)
+    rig.assert_clean()
