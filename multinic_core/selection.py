@@ -90,6 +90,8 @@ class SelectionRequest:
     """ifname to its use; a NIC that is absent is not used."""
     indexes: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     """ifname to the interface index of its network, which is the same on every node; absent where unknown."""
+    index_count: int = 0
+    """The highest interface index that the network has on any node, and one; 0 where unknown."""
     devices: tuple[PodDevice, ...] = ()
     """Of the pod, by PCI address; for strategies that need ``devices``, as ``cpu_numa_nodes``."""
     cpu_numa_nodes: tuple[int, ...] = ()

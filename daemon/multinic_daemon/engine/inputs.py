@@ -40,6 +40,7 @@ class Known:
     class_ids: tuple[ClassId, ...] | None = None
     use: Mapping[str, NicUse] = field(default_factory=lambda: NOTHING)
     indexes: Mapping[str, int] = field(default_factory=lambda: NOTHING)
+    index_count: int = 0
     facts: PodFacts = NO_FACTS
 
 
@@ -69,12 +70,16 @@ def nic_uses(nics: Sequence[Nic], uses: Uses, rates: Rates) -> dict[str, NicUse]
     return found
 
 
-def nic_indexes(nics: Sequence[Nic], cidr: CIDR | None) -> dict[str, int]:
-    """ifname to the interface index of the block of its network."""
-    if cidr is None:
-        return {}
+def nic_indexes(nics: Sequence[Nic], cidr: CIDR | None) -> tuple[dict[str, int], int]:
+    """ifname to the interface index of the block of its network; and the highest index of all blocks, and one.
+
+    The latter is the same on every node, whatever NICs it lacks; 0 without blocks.
+    """
+    if cidr is None or not cidr.spec.cidr:
+        return {}, 0
     blocks = {entry.net_address: entry.interface_index for entry in cidr.spec.cidr}
-    return {nic.ifname: blocks[network] for nic in nics if (network := str(nic.network)) in blocks}
+    indexes = {nic.ifname: blocks[network] for nic in nics if (network := str(nic.network)) in blocks}
+    return indexes, 1 + max(blocks.values())
 
 
 def class_ids(found: DeviceClass | None) -> tuple[ClassId, ...] | None:

@@ -112,7 +112,7 @@ def prepare(
     known = Known(
         class_ids(engine.cluster.device_class(wanted)) if wanted else None,
         nic_uses(members.nics, engine.journal.uses, engine.rates()),
-        nic_indexes(members.nics, cidr),
+        *nic_indexes(members.nics, cidr),
         facts,
     )
     if asked.ids:

@@ -122,6 +122,7 @@ def choose(
         args=(policy.args if policy else None) or {},
         use=known.use,
         indexes=known.indexes,
+        index_count=known.index_count,
         devices=known.facts.devices,
         cpu_numa_nodes=known.facts.cpu_numa_nodes,
         labels=known.facts.labels,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from heapq import heappush, heappushpop
 
 from multinic_core import Nic, Selection, SelectionError, SelectionRequest
 from multinic_plugin_policies.filters import check_args, eligible, how_many, read_flag, read_target
-from multinic_plugin_policies.shares import Free, answer, known, refusal
+from multinic_plugin_policies.shares import Free, answer, known, refusal, require_known
 
 
 class CostOpt:
@@ -31,6 +32,7 @@ class CostOpt:
         slowest = sorted(nics, key=_cheap)
         most = min(most, len(nics))
         if target is None:
+            require_known(request, nics, left)
             return answer(slowest[:most], slowest[most:], left, candidates, None)
         room = {nic.ifname: nic.unused if target.best_effort else nic.to_promise for nic in nics}
         roomiest = sorted(nics, key=lambda nic: (-room[nic.ifname], _cheap(nic)))
@@ -57,7 +59,7 @@ def _cheap(nic: Free) -> tuple[int, int, float, str]:
 
 def _fewest(rooms: Sequence[float], rate: int, most: int) -> int:
     """How many of the roomiest suffice; 0 when ``most`` do not."""
-    total = 0.0
+    total: float = 0
     for count, room in enumerate(rooms[:most], start=1):
         total += room
         if total >= rate:
@@ -65,19 +67,28 @@ def _fewest(rooms: Sequence[float], rate: int, most: int) -> int:
     return 0
 
 
-def _cheapest(slowest: Sequence[Free], room: dict[str, float], rate: int, count: int) -> list[Free]:
-    """Of all sets of ``count`` NICs that suffice the first one, comparing from the slowest NIC up.
+def _cheapest(slowest: Sequence[Free], room: Mapping[str, float], rate: int, count: int) -> list[Free]:
+    """Of all sets of ``count`` NICs that suffice the one whose fastest NIC is slowest, then its second fastest, and on.
 
-    Take the slowest NIC with which the roomiest of those behind it can still make up the rest, and so on.
+    The first NIC, going from the slowest up, with which the ``count`` roomiest so far suffice belongs to that set, as
+    no set without it and without faster ones would do; the others are found in the same way among the slower ones.
     """
     chosen: list[Free] = []
     needed: float = rate
-    for position, nic in enumerate(slowest):
-        missing = count - len(chosen)
-        if not missing:
-            break
-        behind = sorted((room[other.ifname] for other in slowest[position + 1 :]), reverse=True)[: missing - 1]
-        if len(behind) == missing - 1 and room[nic.ifname] + sum(behind) >= needed:
-            chosen.append(nic)
-            needed -= room[nic.ifname]
+    end = len(slowest)
+    for missing in range(count, 0, -1):
+        best: list[float] = []
+        total: float = 0
+        for position in range(end):
+            own = room[slowest[position].ifname]
+            total += own
+            if len(best) < missing:
+                heappush(best, own)
+            else:
+                total -= heappushpop(best, own)
+            if len(best) == missing and total >= needed:
+                break
+        chosen.append(slowest[position])
+        needed -= own
+        end = position
     return chosen

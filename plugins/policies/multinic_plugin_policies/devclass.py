@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multinic_core import Nic, Selection, SelectionError, SelectionRequest
+from multinic_core import Nic, Selection, SelectionRequest
 from multinic_core.selection import Figure
 from multinic_plugin_policies.filters import check_args, eligible, how_many, refuse_target, tie_break
 
@@ -17,17 +17,14 @@ class DeviceClassOnly:
     def select(self, request: SelectionRequest, candidates: Sequence[Nic]) -> Selection:
         """Keep the NICs of the class the pod names; then the first ``nics``, those least in use first.
 
-        Without ``nics`` all of the class, in the network's order; with ``masters`` those, in the pod's order.
+        Without ``nics`` all of the class, in the network's order; with ``masters`` those, in the pod's order. A pod
+        that names no class has all classes to choose from.
 
         Raises:
-            SelectionError: no class is named, it does not exist or matches nothing, or has fewer NICs than asked for.
+            SelectionError: the class does not exist or matches nothing, or has fewer NICs than asked for.
         """
         check_args(request, ())
         refuse_target(request, self.name)
-        if not request.device_class:
-            raise SelectionError(
-                f"network {request.network!r}: class: missing, strategy 'devClass' expects the name of a DeviceClass"
-            )
         filtered = eligible(request, candidates)
         wanted = how_many(request, filtered)
         names = [nic.ifname for nic in filtered.eligible]
@@ -36,13 +33,10 @@ class DeviceClassOnly:
         elif wanted < len(names):
             names = [nic.ifname for nic in sorted(filtered.eligible, key=lambda nic: tie_break(request, nic))]
         chosen = tuple(names[:wanted])
+        whose = f"of class {request.device_class!r}" if request.device_class else "no class asked for"
         reasons = {
             nic.ifname: filtered.left.get(nic.ifname)
-            or (
-                f"of class {request.device_class!r}"
-                if nic.ifname in chosen
-                else f"of class {request.device_class!r}, beyond the {wanted} asked for"
-            )
+            or (whose if nic.ifname in chosen else f"{whose}, beyond the {wanted} asked for")
             for nic in candidates
         }
         figures: dict[str, dict[str, Figure]] = {

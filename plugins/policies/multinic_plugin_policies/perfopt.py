@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from multinic_core import Nic, Selection, SelectionError, SelectionRequest
 from multinic_plugin_policies.filters import check_args, eligible, how_many, read_flag, read_target
-from multinic_plugin_policies.shares import Free, answer, known, refusal
+from multinic_plugin_policies.shares import Free, answer, known, refusal, require_known
 
 
 class PerfOpt:
@@ -26,6 +26,7 @@ class PerfOpt:
         filtered = eligible(request, candidates)
         most = how_many(request, filtered)
         nics, left = known(request, filtered)
+        require_known(request, nics, left)
         most = min(most, len(nics))
         freest = sorted(nics, key=_free_first)
         if target is None or target.best_effort:

@@ -87,7 +87,7 @@ def _by_index(request: SelectionRequest, candidates: Sequence[Nic]) -> dict[int,
 
 
 def _rails(request: SelectionRequest, by_index: dict[int, Nic]) -> int:
-    """How many rails the fabric has: ``attachPolicy.args.rails``, else the highest index of this node and one.
+    """How many rails the fabric has: ``attachPolicy.args.rails``, else what the network has, else what this node has.
 
     Raises:
         SelectionError: ``rails`` is no number, or this node has an index beyond it.
@@ -95,7 +95,7 @@ def _rails(request: SelectionRequest, by_index: dict[int, Nic]) -> int:
     highest = max(by_index)
     text = request.args.get("rails")
     if text is None:
-        return highest + 1
+        return max(request.index_count, highest + 1)
     if not text.isdecimal() or int(text) <= highest:
         raise SelectionError(
             f"network {request.network!r}: attachPolicy.args.rails: found {text!r}, expected a number above {highest}"

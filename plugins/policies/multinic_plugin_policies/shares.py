@@ -60,6 +60,15 @@ def known(request: SelectionRequest, filtered: Filtered) -> tuple[tuple[Free, ..
     return tuple(found), left
 
 
+def require_known(request: SelectionRequest, nics: Sequence[Free], left: Mapping[str, str]) -> None:
+    """Raises SelectionError when the pod asks for more NICs than have a known speed, where each asked for is taken."""
+    if request.nics and request.nics > len(nics):
+        raise SelectionError(
+            f"network {request.network!r}: {request.nics} NICs asked for, found {len(nics)} of known speed:"
+            f" {[nic.ifname for nic in nics]!r}; left {Filtered((), left).say()}"
+        )
+
+
 def lay(rate: int, over: Sequence[Free]) -> dict[str, int]:
     """Promise a rate over some NICs, evenly as far as what is free on each allows; together at most what is free."""
     shares: dict[str, int] = {}
