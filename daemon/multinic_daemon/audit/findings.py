@@ -48,7 +48,7 @@ REMEDIES = {
     Kind.UNFINISHED: "a running daemon tries again until it is gone, at most 30 s apart; its log says why it is not",
     Kind.ADDRESS_TWICE: "must not happen: delete one of the pods and report this output",
     Kind.LINK_WITHOUT_ROW: "nobody accounts for it: delete the pod that has it, or the link by hand",
-    Kind.VLAN_WITHOUT_ROW: "no pod needs it: the daemon removes it at its next start, or delete it by hand",
+    Kind.VLAN_WITHOUT_ROW: "no row needs it: the daemon removes it at its next start, unless links of others lie on it",
     Kind.NOT_MIRRORED: "the daemon writes it within seconds while it reaches the API: look at its log",
     Kind.ONLY_MIRRORED: "the address stays held until the daemon knows it to be free: look at its log",
     Kind.MIRROR_DIFFERS: "the daemon corrects it within seconds while it reaches the API: look at its log",

@@ -154,7 +154,7 @@ class PodKernel(Protocol):
         ...
 
     def remove_vlan(self, parent: Parent) -> bool:
-        """Remove the VLAN link of this id on this NIC if we made it; whether there was one.
+        """Remove the VLAN link of this id on this NIC if we made it and nothing lies on it; whether it was removed.
 
         Raises:
             KernelError: the kernel refused.

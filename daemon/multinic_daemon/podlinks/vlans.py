@@ -22,6 +22,7 @@ from multinic_daemon.netlink import Conversation, Link, Refusal, open_netns, wir
 from multinic_daemon.netlink import requests as rq
 from multinic_daemon.netlink.devices import change_link
 from multinic_daemon.netlink.observed import read_links
+from multinic_daemon.podlinks.children import children
 from multinic_daemon.podlinks.kernel import Parent, parent_of
 
 VLAN_GROUP = 0x4CF00000
@@ -160,14 +161,18 @@ def vlans_by_index() -> dict[int, Parent]:
 
 
 def remove_vlan(parent: Parent, *, node_netns: str | None = None) -> bool:
-    """Remove the VLAN link of an id on a NIC if we made it; whether there was one. May be repeated.
+    """Remove the VLAN link of an id on a NIC if we made it and nothing lies on it; whether it was removed.
+
+    Links on it that our journal does not know are those of another one, of pods without a daemon, or somebody else's.
+    The kernel would delete them with it. May be repeated.
 
     Raises:
         KernelError: the kernel refused.
     """
     with open_netns(node_netns) as node_file, Conversation(node_file) as node:
-        link = vlan_links(read_links(node)).get(parent)
-        if link is None or not made_for_pods(link):
+        links = read_links(node)
+        link = vlan_links(links).get(parent)
+        if link is None or not made_for_pods(link) or any(children({link.ifindex}, node_file, links)):
             return False
         request = rq.delete_link(link.ifindex, f"removing VLAN link {link.ifname!r}")
         (refusal,) = node.ask([request])

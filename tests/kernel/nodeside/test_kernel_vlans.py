@@ -91,6 +91,22 @@ def test_a_vlan_link_of_somebody_else_is_used_as_it_is_and_stays(ground: Any):
     assert [after[key] for key in ("mtu", "group", "flags")] == [before[key] for key in ("mtu", "group", "flags")]
 
 
+@pytest.mark.parametrize("where", ["pod", "node"])
+def test_a_vlan_link_of_ours_stays_while_anything_lies_on_it(ground: Any, where: str):
+    """The kernel would delete what lies on it, such as a pod's link of another journal, or a link made by hand."""
+    plan, pod = plan_on(ground, nics=("eth1",)), ground.namespace("pod")
+    apply_plan(plan, pod, GROUP, node_netns=ground.node)
+    if where == "node":
+        ground.ip(ground.node, "link", "add", "hand", "link", "eth1.100", "type", "macvlan", "mode", "bridge")
+        remove_links(pod, GROUP)
+    assert not remove_vlan(parents(plan)[0], node_netns=ground.node)
+    assert "eth1.100" in ground.names(ground.node)
+    if where == "node":
+        ground.ip(ground.node, "link", "del", "hand")
+    remove_links(pod, GROUP)
+    assert remove_vlan(parents(plan)[0], node_netns=ground.node)
+
+
 FOREIGN = {
     "down": ([], errno.ENETDOWN, "'storage', which is not ours, of id 100 on NIC 'eth1': found down, expected up"),
     "small": (["mtu", "1400", "up"], errno.ERANGE, "found MTU 1400, expected at least 1500 bytes"),
@@ -198,4 +214,4 @@ def test_a_link_on_the_nic_itself_or_on_another_vlan_is_a_difference(ground: Any
         assert [text for text in found if "expected VLAN 100 of NIC 'eth1', link" in text], found
         remove_links(pod, GROUP)
         remove_links(pod, GROUP + 1)
-        remove_vlan(parents(plan)[0], node_netns=ground.node)
+        assert remove_vlan(parents(plan)[0], node_netns=ground.node)
