@@ -73,8 +73,12 @@ class Discovery:
         """ifindex to each link of the node as it was read last."""
         self._callbacks: list[Callable[[], None]] = []
         self._dirty = trio.Event()
+        self._hurry = trio.Event()
+        """Set when the reading that is due shall not wait for more announcements."""
         self._read_done = trio.Event()
         self._reading = False
+        self._begun = self._ended = 0
+        """Numbers of the last reading that was begun, and of the last one that came to its end."""
 
     def view(self) -> NodeView:
         """The node's secondary NICs; a new value whenever they change. No I/O."""
@@ -87,6 +91,18 @@ class Discovery:
     def refresh(self) -> None:
         """Read again soon: what ``held`` gives has changed."""
         self._dirty.set()
+
+    async def renew(self) -> None:
+        """Read everything again now, hardware included, so that the view shows all that was done before this call.
+
+        For what is decided on it next, while ``serve`` runs. Callers at the same time share one reading.
+        """
+        number = self._begun + 1
+        self._hardware.forget_devices()
+        self._dirty.set()
+        self._hurry.set()
+        while self._ended < number:
+            await self._read_done.wait()
 
     async def settled(self) -> None:
         """Wait until the view shows everything that was announced or set before this call."""
@@ -128,7 +144,8 @@ class Discovery:
                 nursery.start_soon(self._listen_to_devices, device_events)
                 while True:
                     await self._dirty.wait()
-                    await trio.sleep(SETTLE_SECONDS)
+                    with trio.move_on_after(SETTLE_SECONDS):
+                        await self._hurry.wait()
                     await self._read()
 
     async def _listen(self, events: ev.Events) -> None:
@@ -148,14 +165,17 @@ class Discovery:
             self._dirty.set()
 
     async def _read(self) -> None:
-        self._dirty, self._reading = trio.Event(), True
+        self._dirty, self._hurry, self._reading = trio.Event(), trio.Event(), True
+        self._begun += 1
         try:
             await self._read_once()
+            self._ended = self._begun
         except KernelError as error:
             if error.errno != errno.EINTR:
                 raise
             # links come and go faster than they can be listed; more announcements are on their way, or this one is
             self._dirty.set()
+            self._hurry.set()
         finally:
             self._reading = False
             self._read_done.set()

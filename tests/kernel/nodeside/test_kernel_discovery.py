@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -175,6 +176,63 @@ async def test_a_nic_moved_into_a_pod_stays_while_it_is_held(ground: Any):
         found.refresh()
         await found.settled()
         assert names(found) == ["eth2"]
+
+
+async def say_nothing(self: Events) -> None:
+    await trio.sleep_forever()
+
+
+async def test_a_reading_that_is_asked_for_shows_all_that_was_done_before(ground: Any, monkeypatch: pytest.MonkeyPatch):
+    """Without any announcement, and without waiting for one; those who ask at once share a reading."""
+    monkeypatch.setattr(Events, "read", say_nothing)
+    ground.nic("eth1", "10.0.1.5/24")
+    readings: list[int] = []
+    links = discovery_module.read_links
+
+    def counted(kernel: Any) -> Any:
+        readings.append(1)
+        return links(kernel)
+
+    async with discovering(ground) as found:
+        monkeypatch.setattr(discovery_module, "read_links", counted)
+        for mtu in (1400, 1300):
+            ground.ip(ground.node, "link", "set", "eth1", "mtu", str(mtu))
+            await found.renew()
+            assert found.view().nics["eth1"].mtu == mtu
+        assert len(readings) == 2
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(found.renew)
+        assert len(readings) == 3
+
+
+async def test_one_who_asks_while_a_reading_is_under_way_gets_the_next(ground: Any, monkeypatch: pytest.MonkeyPatch):
+    """What was read before the question may be older than what was done before it."""
+    monkeypatch.setattr(Events, "read", say_nothing)
+    ground.nic("eth1", "10.0.1.5/24")
+    addresses = discovery_module.read_addresses
+    reached, released = threading.Event(), threading.Event()
+
+    def held_up(kernel: Any) -> Any:
+        reached.set()
+        assert released.wait(SHOWN_WITHIN_SECONDS)
+        return addresses(kernel)
+
+    async with discovering(ground) as found, trio.open_nursery() as nursery:
+        monkeypatch.setattr(discovery_module, "read_addresses", held_up)
+        nursery.start_soon(found.renew)
+        assert await trio.to_thread.run_sync(reached.wait, SHOWN_WITHIN_SECONDS, abandon_on_cancel=True)
+        # its links are read
+        ground.ip(ground.node, "link", "set", "eth1", "mtu", "1400")
+        monkeypatch.setattr(discovery_module, "read_addresses", addresses)
+        nursery.start_soon(_let_go_once_waiting, released)
+        await found.renew()
+        assert found.view().nics["eth1"].mtu == 1400
+
+
+async def _let_go_once_waiting(released: threading.Event) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    released.set()
 
 
 async def test_lost_announcements_cause_a_full_reading(ground: Any, monkeypatch: pytest.MonkeyPatch):

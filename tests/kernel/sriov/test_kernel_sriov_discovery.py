@@ -107,6 +107,17 @@ async def test_settings_of_a_vf_show_as_they_are_changed(nic: Pf, ip: Ip):
         assert read_vfs(kernel, seen.ifindex) == {vf.index: vf.settings for vf in seen.vfs}
 
 
+async def test_a_reading_that_is_asked_for_shows_settings_and_drivers_as_they_are(nic: Pf, ip: Ip):
+    """What is given back later is what was there: nothing known from before is believed."""
+    (made,) = nic.make_vfs(1)
+    async with discovering() as found:
+        ip("link", "set", nic.ifname, "vf", "0", "vlan", "77")
+        (made.sysfs / "driver/unbind").write_text(made.pci_address)
+        await found.renew()
+        (vf,) = found.view().nics[nic.ifname].vfs
+    assert (vf.settings.vlan, vf.driver, vf.ifname) == (77, "", "")
+
+
 async def test_a_vf_that_changes_drivers_shows(nic: Pf):
     """Without a driver it has no link; bound to vfio-pci, which makes no link, its driver is told all the same."""
     (made,) = nic.make_vfs(1)
