@@ -24,7 +24,7 @@ def kubelet(folder: Path, *entries: tuple[str, str, list[str]]) -> KubeletDevice
 
 
 async def test_a_pods_devices_of_several_resources_and_those_of_others(tmp_path: Path):
-    """In the order of the resources, of all containers; what others have of these resources is theirs."""
+    """In the order of the resources, of all containers; what others have, of whatever resource, is theirs."""
     source = ResourceDevices(
         kubelet(
             tmp_path,
@@ -37,7 +37,7 @@ async def test_a_pods_devices_of_several_resources_and_those_of_others(tmp_path:
     )
     assert await source(POD, ("x/a", "x/b")) == (
         ("0000:01:10.1", "0000:01:10.0", "0000:03:10.0"),
-        frozenset({"0000:01:10.2"}),
+        frozenset({"0000:01:10.2", "0000:09:10.1"}),
     )
 
 

@@ -39,11 +39,6 @@ class PodDevices:
         """Ids of the devices of one resource, of all containers, in their order; () for none."""
         return tuple(device.id for device in self.devices if device.resource == resource)
 
-    @property
-    def resources(self) -> tuple[str, ...]:
-        """Names of the resources of which there are devices, in their order."""
-        return tuple(dict.fromkeys(device.resource for device in self.devices))
-
 
 def merged(pod: PodReference, parts: list[GivenDevice], cpus: frozenset[int] = frozenset()) -> PodDevices:
     """One pod's devices from parts that may name a device several times, once for each of its NUMA nodes."""

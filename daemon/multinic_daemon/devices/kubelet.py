@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ import trio
 from multinic_core.errors import DaemonUnavailableError
 from multinic_core.plan import PodReference
 from multinic_daemon.devices.checkpoint import CheckpointError, read_checkpoint
-from multinic_daemon.devices.given import GivenDevice, PodDevices, ServiceError
+from multinic_daemon.devices.given import PodDevices, ServiceError
 from multinic_daemon.discovery.pci import normal_address
 
 log = logging.getLogger(__name__)
@@ -66,27 +66,18 @@ class KubeletDevices:
 
         return await self._answer(ask, partial(_of_uid, pod))
 
-    async def of_all_pods(self) -> tuple[PodDevices, ...]:
-        """What each pod of this node was given. Raises as :meth:`of_pod`."""
-        return await self._answer(self._ask_all, lambda found: tuple(found.values()))
-
-    async def of_resources(
-        self, pod: PodReference, resources: Collection[str]
-    ) -> tuple[tuple[str, ...], frozenset[str]]:
-        """Ids of the pod's devices of these resources, in the kubelet's order, and ids of all devices of other pods.
+    async def of_resources(self, pod: PodReference, resources: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+        """Ids of the pod's devices of these resources, in their order, and ids of all devices of other pods.
 
         Ids that are PCI addresses are written as sysfs writes them. A device that is the pod's is nobody else's, though
         a pod that has ended may still be listed with it. Raises as :meth:`of_pod`.
         """
-        own: list[GivenDevice] = []
-        others: set[str] = set()
-        for each in await self._answer(self._ask_all, partial(_of_uid_and_others, pod)):
-            if _is(each.pod, pod):
-                own += each.devices
-            else:
-                others.update(_normal(device.id) for device in each.devices)
-        ids = tuple(_normal(device.id) for device in own if device.resource in resources)
-        return ids, frozenset(others.difference(_normal(device.id) for device in own))
+        told = await self._answer(self._ask_all, partial(_of_uid_and_others, pod))
+        own = [each for each in told if _is(each.pod, pod)]
+        ids = (_normal(id_) for name in resources for each in own for id_ in each.ids(name))
+        held = {_normal(device.id) for each in own for device in each.devices}
+        others = {_normal(device.id) for each in told if not _is(each.pod, pod) for device in each.devices}
+        return tuple(dict.fromkeys(ids)), frozenset(others - held)
 
     def _ask_all(self) -> tuple[PodDevices, ...]:
         from multinic_daemon.devices import podresources

@@ -24,8 +24,4 @@ class ResourceDevices:
         """
         if not self._kubelet.exists:
             return (), frozenset()
-        pods = await self._kubelet.of_all_pods()
-        mine = await self._kubelet.of_pod(pod)
-        own = tuple(dict.fromkeys(id_ for resource in resources for id_ in mine.ids(resource)))
-        given = {id_ for each in pods for resource in resources for id_ in each.ids(resource)}
-        return own, frozenset(given - set(own))
+        return await self._kubelet.of_resources(pod, resources)

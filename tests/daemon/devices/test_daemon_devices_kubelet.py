@@ -69,7 +69,6 @@ async def test_a_pod_is_given_the_devices_of_all_its_containers(kubelet: Any, de
     )
     assert found.cpus == {2, 3, 9}
     assert (found.ids(SRIOV), found.ids("none")) == (("0000:8a:10.0", "0000:8a:10.2"), ())
-    assert found.resources == (SRIOV, GPU)
     assert kubelet.calls == ["Get"]
 
 
@@ -96,20 +95,11 @@ async def test_a_pod_that_the_kubelet_does_not_know_has_nothing(kubelet: Any, de
     assert await devices.of_pod(POD) == PodDevices(POD)
 
 
-async def test_all_pods_are_told_with_their_names(kubelet: Any, devices: KubeletDevices):
-    """Whose device is whose can be told from one answer."""
-    kubelet.pods = [TRAIN, pod("web", container("main"), namespace="team-b")]
-    train, web = await devices.of_all_pods()
-    assert train.pod == PodReference("team-a", "train-0")
-    assert train.ids(SRIOV) == ("0000:8a:10.0", "0000:8a:10.2")
-    assert web == PodDevices(PodReference("team-b", "web"))
-
-
 @pytest.mark.parametrize("source", ["service", "file"])
 async def test_a_pods_devices_of_some_resources_are_told_with_what_others_hold(
     request: pytest.FixtureRequest, tmp_path: Path, devices: KubeletDevices, source: str
 ):
-    """Ids as sysfs writes them; what the pod has is nobody else's, though one that has ended is listed with it."""
+    """In the order of the resources, as sysfs writes them; the pod's are its own, whoever had them before."""
     if source == "service":
         ended = pod("ended", container("main", given(SRIOV, "0000:8a:10.0", "0000:8A:10.6"), given(GPU, "GPU-9")))
         request.getfixturevalue("kubelet").pods = [ended, TRAIN]
@@ -118,12 +108,14 @@ async def test_a_pods_devices_of_some_resources_are_told_with_what_others_hold(
             tmp_path / "checkpoint",
             entry("uid-9", "main", SRIOV, ["0000:8a:10.0", "0000:8A:10.6"]),
             entry("uid-9", "main", GPU, ["GPU-9"]),
-            entry("uid-0", "main", GPU, ["GPU-1"]),
             entry("uid-0", "main", SRIOV, ["0000:8a:10.0"]),
+            entry("uid-0", "main", GPU, ["GPU-1", "GPU-2"]),
             entry("uid-0", "side", SRIOV, ["0000:8a:10.2"]),
         )
     held = {"0000:8a:10.6", "GPU-9"}
     assert await devices.of_resources(POD, [SRIOV]) == (("0000:8a:10.0", "0000:8a:10.2"), held)
+    in_order = ("GPU-1", "GPU-2", "0000:8a:10.0", "0000:8a:10.2")
+    assert await devices.of_resources(POD, [GPU, SRIOV]) == (in_order, held)
     assert await devices.of_resources(POD, ["example.com/none"]) == ((), held)
 
 
@@ -158,10 +150,6 @@ async def test_where_the_service_is_away_the_file_answers_by_uid(tmp_path: Path,
         GivenDevice(SRIOV, "0000:8a:10.4", "main"),
         GivenDevice(SRIOV, "0000:8a:10.2", "side", (1,)),
     )
-    assert {each.pod.uid: each.ids(SRIOV) for each in await devices.of_all_pods()} == {
-        "uid-0": ("0000:8a:10.0", "0000:8a:10.4", "0000:8a:10.2"),
-        "uid-1": ("0000:8a:10.6",),
-    }
     assert (await devices.of_pod(PodReference("team-a", "new", "uid-9"))).devices == ()
 
 
