@@ -30,6 +30,7 @@ from multinic_daemon.engine.merging import merged_result
 from multinic_daemon.engine.parents import vlans_kept
 from multinic_daemon.engine.podroutes import Way, configured_ways, joined, ways_of
 from multinic_daemon.engine.progress import Progress
+from multinic_daemon.engine.shares import HOST_DEVICE_IPAM
 from multinic_daemon.engine.sources import Asked, Given
 from multinic_daemon.journal.journal import NewAttachment, Record
 from multinic_daemon.outside.executables import find
@@ -166,7 +167,7 @@ def require_executables(engine: Engine, call: Invocation) -> None:
         find(name, path, "plugin.type", installed_main_plugins(registry))
     ipam = netconf.ipam
     name = ipam.get("ipam_type") if ipam.get("type") == MULTI_CONFIG else ipam.get("type")
-    if name and name not in registry.ipams:
+    if name and name != HOST_DEVICE_IPAM and name not in registry.ipams:
         find(name, path, "ipam.type", installed_ipams(registry))
 
 

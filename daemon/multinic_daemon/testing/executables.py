@@ -189,7 +189,7 @@ class Others:
 
     async def call(self, command: str, kind: str, container: str = "c1") -> Any:
         """A CNI call of a network whose IPAM is ``fake-ipam``, with the main plugin of this type."""
-        fields = {"plugin": {"type": kind, "cniVersion": "0.4.0"}, "ipam": {"type": Executables.IPAM}}
+        fields: dict[str, Any] = {"plugin": {"type": kind, "cniVersion": "0.4.0"}, "ipam": {"type": Executables.IPAM}}
         return await self.rig.call(command, container, **fields)
 
     def assert_clean(self) -> None:

@@ -7,7 +7,14 @@ import pytest
 from multinic_daemon.testing import Rig, addresses
 from multinic_daemon.testing.executables import Executables
 
-from multinic_core.errors import CheckFailedError, ConfigError, ExecutableError, KernelError
+from multinic_core.errors import (
+    CheckFailedError,
+    ConfigError,
+    ExecutableError,
+    KernelError,
+    NotReadyError,
+    SelectionError,
+)
 
 IPAM = {"type": "fake-ipam"}
 
@@ -191,6 +198,8 @@ async def test_multi_config_gives_each_nic_its_own_block(rig: Rig, executables: 
     assert executables.config("ADD", "net1-0")["ipam"] == {"type": "fake-ipam", "range": "a"}
     assert executables.config("ADD", "net1-1")["ipam"] == {"type": "fake-ipam", "range": "b"}
     assert executables.config("ADD", "net1-1")["master"] == "eth3"
+    stdin = json.dumps(rig.netconf(ipam=ipam, args={"cni": {"masters": ["eth2"]}})).encode()
+    assert "eth2" in await rig.refused(SelectionError, "ADD", "c2", stdin=stdin)
 
 
 async def test_whereabouts_keeps_the_pools_of_nics_apart(rig: Rig, executables: Executables) -> None:
@@ -275,3 +284,13 @@ async def test_multi_nic_ipam_passes_on_addresses_of_an_earlier_plugin(rig: Rig)
     await rig.call("CHECK", **call)
     await rig.call("DEL", **call)
     rig.assert_clean()
+
+
+async def test_status_says_when_an_executable_is_missing(rig: Rig, executables: Executables) -> None:
+    """Before a pod comes: of IPAM and main plugin, and of neither where this daemon does the work itself."""
+    for good in (IPAM, multi_config(eth1={}), {"type": "host-device-ipam"}, {}):
+        assert await rig.call("STATUS", ipam=good) is None
+    assert await rig.call("STATUS", plugin={"type": "fake-plugin"}) is None
+    for ipam in ({"type": "nothing"}, multi_config(eth1={}) | {"ipam_type": "nothing"}):
+        assert "ipam.type: no executable 'nothing'" in await rig.refused(NotReadyError, "STATUS", ipam=ipam)
+    assert "plugin.type: no executable" in await rig.refused(NotReadyError, "STATUS", plugin={"type": "nothing"})

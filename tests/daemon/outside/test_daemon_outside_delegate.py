@@ -103,7 +103,7 @@ async def test_typo_in_the_plugin_type_names_what_is_there(rig: Rig, executables
     """Neither a main plugin nor an executable: the error says where was looked and what is installed."""
     message = await rig.refused(ExecutableError, "ADD", plugin={"type": "ipvaln"})
     assert message.startswith(f"plugin.type: no executable 'ipvaln' in ['/opt/cni/bin', '{executables.folder}'];")
-    assert "installed main plugins are ['delegate'," in message
+    assert "installed main plugins are [" in message
     assert "'ipvlan'" in message
     rig.assert_clean()
 
