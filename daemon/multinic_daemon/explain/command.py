@@ -78,7 +78,7 @@ def plan(file: Path, node: str, run_dir: Path, socket: Path | None, kubeconfig: 
     from multinic_daemon.explain.show import answer_json, choice_table, link_lines
 
     try:
-        pod = read_pod(file.read_text(), str(file))
+        pod = read_pod(file.read_bytes(), str(file))
         outlook = trio.run(look_ahead, pod, node, socket_path(socket, run_dir), kubeconfig or None)
     except MultinicError as error:
         raise click.ClickException(str(error)) from error

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import trio
 
-from multinic_core.errors import ConfigError
+from multinic_core.errors import ConfigError, DaemonUnavailableError
 from multinic_core.model import HOST_INTERFACES, HostInterface, HostInterfaceEntry, IPPool
 from multinic_core.plan import Allocation, CreateLink, IPInterface, Nic, NodeView, Plan, PodReference
 from multinic_core.ports import Kubernetes
@@ -82,18 +82,23 @@ async def distant_engine(kubernetes: Kubernetes, registry: Registry, node: str) 
     view = node_view(await kubernetes.get(HOST_INTERFACES, node))
     pools = NodePools(kubernetes, node)
     cluster = Cluster(kubernetes, node, pools)
+    late = False
     async with trio.open_nursery() as nursery:
         await nursery.start(kubernetes.serve)
         await nursery.start(pools.serve)
-        with trio.move_on_after(SYNC_SECONDS) as waiting:
-            await cluster.ready()
-        if waiting.cancelled_caught:
-            raise ConfigError(f"node {node!r}: the API did not list its objects within {SYNC_SECONDS:g} seconds")
-        with TemporaryDirectory(prefix="multinic-plan-") as folder:
-            journal = Journal.open(Path(folder))
-            try:
-                journal.take_over(held_by_mirror(list(pools.list())), ())
-                yield Engine(registry, journal, apply, cluster, lambda: view)
-            finally:
-                journal.close()
+        try:
+            with trio.fail_after(SYNC_SECONDS):
+                await cluster.ready()
+        except (trio.TooSlowError, DaemonUnavailableError):
+            late = True  # raised behind the nursery, which would wrap it
+        else:
+            with TemporaryDirectory(prefix="multinic-plan-") as folder:
+                journal = Journal.open(Path(folder))
+                try:
+                    journal.take_over(held_by_mirror(list(pools.list())), ())
+                    yield Engine(registry, journal, apply, cluster, lambda: view)
+                finally:
+                    journal.close()
         nursery.cancel_scope.cancel()
+    if late:
+        raise ConfigError(f"node {node!r}: the API did not list its objects within {SYNC_SECONDS:g} seconds")

@@ -75,8 +75,15 @@ async def look_ahead(pod: WantedPod, node: str, socket: Path, kubeconfig: str | 
     there = await trio.Path(socket).exists()
     with trio.move_on_after(API_SECONDS):
         questions = [await _question(kubernetes, pod, selection) for selection in pod.networks]
-        if there and (outlook := await _of_daemon(socket, questions)) and node in ("", outlook.node):
-            return outlook
+        if there:
+            try:
+                outlook = await _of_daemon(socket, questions)
+            except DaemonUnavailableError:
+                if not node:
+                    raise
+            else:
+                if node in ("", outlook.node):
+                    return outlook
         if not node:
             raise DaemonUnavailableError(
                 f"no daemon at {str(socket)!r}, expected one, or --node with another node's name"

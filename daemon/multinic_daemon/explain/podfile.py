@@ -23,8 +23,8 @@ class WantedPod:
     networks: tuple[NetworkSelection, ...]
 
 
-def read_pod(text: str, path: str) -> WantedPod:
-    """The first pod of a YAML or JSON text, itself or as ``spec.template`` of a Deployment, a Job and the like.
+def read_pod(text: str | bytes, path: str) -> WantedPod:
+    """The first pod of a YAML or JSON text, itself or in ``spec.template`` of a Deployment, a Job, a CronJob and so on.
 
     Args:
         path: of the file, for messages.
@@ -36,36 +36,64 @@ def read_pod(text: str, path: str) -> WantedPod:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not YAML: {error}") from error
-    pods = [pod for document in documents if (pod := _pod(document)) is not None]
-    if not pods:
-        kinds = [
-            document.get("kind") if isinstance(document, dict) else type(document).__name__ for document in documents
-        ]
-        raise ConfigError(f"{path}: found {kinds!r}, expected a Pod or an object with a pod in spec.template")
-    metadata, namespace = pods[0]
-    annotations = metadata.get("annotations") or {}
+    for document in documents:
+        if (found := _pod(document, path)) is not None:
+            return _wanted(*found, path)
+    kinds = [document.get("kind") if isinstance(document, dict) else type(document).__name__ for document in documents]
+    raise ConfigError(f"{path}: found {kinds!r}, expected a Pod or an object with a pod in spec.template")
+
+
+def _wanted(own: Mapping[str, Any], pod: Mapping[str, Any], where: str, path: str) -> WantedPod:
+    """What counts of a pod.
+
+    Args:
+        own: metadata of the object that was written down.
+        pod: metadata of the pod in it.
+        where: the field path of the latter.
+    """
+    annotations = _mapping(pod.get("annotations"), f"{path}: {where}.annotations")
+    labels = _mapping(pod.get("labels"), f"{path}: {where}.labels")
     if not (wanted := annotations.get(NETWORKS_ANNOTATION)):
-        raise ConfigError(
-            f"{path}: metadata.annotations: {NETWORKS_ANNOTATION} is missing, so the pod asks for no network"
-        )
-    return WantedPod(
-        namespace,
-        str(metadata.get("name") or metadata.get("generateName") or "pod"),
-        str(metadata.get("uid") or ""),
-        {str(name): str(value) for name, value in (metadata.get("labels") or {}).items()},
-        parse_networks(str(wanted), namespace),
-    )
+        raise ConfigError(f"{path}: {where}.annotations: {NETWORKS_ANNOTATION} is missing, so it asks for no network")
+    namespace = str(own.get("namespace") or "default")
+    try:
+        networks = parse_networks(str(wanted), namespace)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {where}.annotations: {error}") from error
+    name = pod.get("name") or pod.get("generateName") or own.get("name") or own.get("generateName") or "pod"
+    texts = {str(key): str(value) for key, value in labels.items()}
+    return WantedPod(namespace, str(name), str(pod.get("uid") or ""), texts, networks)
 
 
-def _pod(document: Any) -> tuple[Mapping[str, Any], str] | None:
-    """Metadata of the pod in an object, and its namespace."""
+def _pod(document: Any, path: str) -> tuple[Mapping[str, Any], Mapping[str, Any], str] | None:
+    """Metadata of an object and of the pod in it, and the field path of the latter; None without a pod."""
     if not isinstance(document, dict):
         return None
-    own = document.get("metadata") or {}
-    namespace = own.get("namespace") or "default"
+    own = _mapping(document.get("metadata"), f"{path}: metadata")
     if document.get("kind") == "Pod":
-        return own, namespace
-    template = (document.get("spec") or {}).get("template") if isinstance(document.get("spec"), dict) else None
-    if not isinstance(template, dict) or not isinstance(template.get("spec"), dict):
+        return own, own, "metadata"
+    holder, where = document, ""
+    if document.get("kind") == "CronJob":
+        holder, where = _member(_member(document, "spec"), "jobTemplate"), "spec.jobTemplate."
+    template = _member(_member(holder, "spec"), "template")
+    if not isinstance(template.get("spec"), dict):
         return None
-    return {"name": own.get("name"), **(template.get("metadata") or {})}, namespace
+    where += "spec.template.metadata"
+    return own, _mapping(template.get("metadata"), f"{path}: {where}"), where
+
+
+def _member(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object in an object; empty when it is something else."""
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _mapping(found: Any, subject: str) -> Mapping[str, Any]:
+    """An object, or nothing.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if found is None or isinstance(found, dict):
+        return found or {}
+    raise ConfigError(f"{subject}: found {found!r}, expected an object")
