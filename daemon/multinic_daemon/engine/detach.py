@@ -55,7 +55,7 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
     crashpoints.reached(f"{point}.released")
 
 
-async def _remove(engine: Engine, record: Record, netns: str) -> int:
+async def _remove(engine: Engine, record: Record, netns: str) -> bool:
     remove = partial(engine.kernel.remove_links, netns, record.group, record.rules)
     return await engine.in_thread(remove, record.key.network)
 

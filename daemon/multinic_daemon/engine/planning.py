@@ -66,6 +66,8 @@ def make_plan(
         raise PluginError(f"{subject}: {problem}")
     if away := {step.ifname for step in plan.devices if not step.device}:
         routes = [route for route in routes if route.ifnames.isdisjoint(away)]
+    if not routes:
+        return plan
     tables = {step.ifname: step.table for step in plan.routes if step.table != MAIN_TABLE}
     return Plan((*plan.steps, *routes, *in_tables(routes, tables)))
 

@@ -57,7 +57,7 @@ def _encode_step(step: Step) -> str:
         case AddAddress():
             return f'{{"step":"address","ifname":{_quoted(step.ifname)},"address":"{step.address}"}}'
         case SetSysctl():
-            return f'{{"step":"sysctl","key":{_quoted(step.key)},"value":{_quoted(step.value)}}}'
+            return _encode_setting(step.key, step.value)
         case AddRoute():
             gateway = "null" if step.gateway is None else f'"{step.gateway}"'
             table = "" if step.table == MAIN_TABLE else f',"table":{step.table}'
@@ -78,6 +78,12 @@ def _encode_step(step: Step) -> str:
 
 def _encode_vlan(vlan: int) -> str:
     return f',"vlan":{vlan}' if vlan else ""
+
+
+@lru_cache(maxsize=1024)
+def _encode_setting(key: str, value: str) -> str:
+    """Kept, as links of all pods have the same names and settings."""
+    return f'{{"step":"sysctl","key":{_quoted(key)},"value":{_quoted(value)}}}'
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ import errno
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, ContainerGoneError, KernelError
@@ -44,8 +44,6 @@ from multinic_daemon.podlinks.vlans import on_vlans
 from multinic_daemon.podlinks.vlans import read_vlans as read_vlans
 from multinic_daemon.podlinks.vlans import remove_vlan as remove_vlan
 
-_ON_LINKS = (CreateLink, AddAddress, AddRoute, SetSysctl, ShapeLink)
-"""Steps about a link that is in the pod."""
 _NO_RULE = frozenset({errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP})
 """Deleting a rule says so when it is gone, or was never possible."""
 
@@ -141,11 +139,11 @@ def return_devices(plan: Plan, netns: str, group: int, *, node_netns: str | None
     return give_back(plan, netns, group, node_netns=node_netns)
 
 
-def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
+def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> bool:
     """Remove every link of the group, and these rules, from the pod; may be repeated.
 
     Returns:
-        How many links there were; 0 when none was left or the namespace is gone.
+        Whether there were any; not when the namespace is gone.
 
     Raises:
         KernelError: the kernel refused.
@@ -154,7 +152,7 @@ def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
         with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
             return _remove_group(pod, group, rules)
     except ContainerGoneError:
-        return 0
+        return False
 
 
 def differences(plan: Plan, netns: str, *, node_netns: str | None = None) -> list[str]:
@@ -213,13 +211,12 @@ def observe(netns: str) -> Observed:
 def _configure(pod: Conversation, plan: Plan, made: Made) -> None:
     """Addresses, then up with settings, then routes and rules: a link announces its addresses when it comes up."""
     indexes = {link.ifname: link.ifindex for link in made.links}
-    missing = [step.ifname for step in plan.steps if isinstance(step, _ON_LINKS) and step.ifname not in indexes]
-    missing += [hop.ifname for step in plan.routes for hop in step.others if hop.ifname not in indexes]
-    if missing:
-        raise ConfigError(
-            f"plan: {missing[0]!r} has an address, a setting or a route, but no link of this attachment has that name"
-        )
     settings = _settings(plan.sysctls)
+    links = {step.ifname for step in (*plan.links, *plan.addresses, *plan.shapes)}
+    if missing := links.union(settings, *(step.ifnames for step in plan.routes)) - indexes.keys():
+        raise ConfigError(
+            f"plan: {min(missing)!r} has an address, a setting or a route, but no link of this attachment has that name"
+        )
     taken = (step for step in plan.devices if step.ifname in indexes)
     steps: list[Step] = [*plan.addresses, *plan.links, *taken, *plan.shapes, *plan.routes, *plan.rules]
     asked = [_request(step, indexes, made.misnamed, settings) for step in steps]
@@ -272,8 +269,9 @@ def _subject(step: Step, plan: Plan) -> str:
     return f"setting up {on}"
 
 
-def _settings(sysctls: Sequence[SetSysctl]) -> dict[str, dict[str, int]]:
-    """ifname to name to value.
+@lru_cache(maxsize=64)
+def _settings(sysctls: tuple[SetSysctl, ...]) -> Mapping[str, Mapping[str, int]]:
+    """ifname to name to value; kept, as pods with as many links have the same.
 
     Raises:
         ConfigError: one that links do not have, or that is no whole number; all at once.
@@ -295,17 +293,17 @@ def _settings(sysctls: Sequence[SetSysctl]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _remove_group(pod: Conversation, group: int, rules: Sequence[AddRule]) -> int:
-    links = [link for link in read_links(pod) if link.group == group]
+def _remove_group(pod: Conversation, group: int, rules: Sequence[AddRule]) -> bool:
     asked = [
         rq.delete_rule(rule.src, rule.table, rule.priority, PROTOCOL, f"removing rule from {rule.src}")
         for rule in rules
     ]
-    gone = [_NO_RULE] * len(rules)
-    if links:
-        asked.append(rq.delete_group(group, f"removing links {sorted(link.ifname for link in links)}"))
-        gone.append(frozenset({errno.ENODEV}))  # between the two
-    for request, refusal, fine in zip(asked, pod.ask(asked), gone, strict=True):
-        if refusal is not None and refusal.errno not in fine:
+    # without looking first what there is: the answer says whether there was anything
+    asked.append(rq.delete_group(group, "removing links"))
+    *of_rules, of_group = pod.ask(asked)
+    for request, refusal in zip(asked, of_rules, strict=False):
+        if refusal is not None and refusal.errno not in _NO_RULE:
             raise refusal.error(request.subject)
-    return len(links)
+    if of_group is not None and of_group.errno != errno.ENODEV:
+        raise of_group.error(f"removing links {sorted(link.ifname for link in read_links(pod) if link.group == group)}")
+    return of_group is None

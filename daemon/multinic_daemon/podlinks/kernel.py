@@ -129,8 +129,9 @@ class PodKernel(Protocol):
         """
         ...
 
-    def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
-        """Remove the links of this group and these rules; how many links. A namespace that is gone, or "", has none.
+    def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> bool:
+        """Remove the links of this group and these rules; whether there were any links. A namespace that is gone, or
+        "", has none.
 
         Raises:
             KernelError: the kernel refused; the links may still be there.

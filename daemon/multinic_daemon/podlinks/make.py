@@ -27,6 +27,8 @@ MOST_LINKS = 64
 """Of one attachment with indexes from here."""
 _ATTACHMENTS = 1 << 16
 """After so many on a node the same indexes come again; two attachments of one pod are never so far apart."""
+_FREE, _OWN = 0xFC_FF_FF_FF_FF_FF, 0x02_00_00_00_00_00
+"""Bits of a MAC address that may be anything, and the one that makes it nobody's."""
 _TAKEN = (errno.EEXIST, errno.EBUSY)
 """A name or an index is; EBUSY also says that a NIC is used in another way."""
 
@@ -169,9 +171,8 @@ def _mac_address(step: CreateLink) -> str:
         return step.mac_address.lower()
     if not takes_mac_address(step.link_kind, step.attributes):
         return ""
-    first, *others = os.urandom(6)
     # locally administered and of one receiver, as the kernel's own random ones are
-    return bytes((first & 0xFC | 0x02, *others)).hex(":")
+    return (int.from_bytes(os.urandom(6), "big") & _FREE | _OWN).to_bytes(6, "big").hex(":")
 
 
 def _create(step: CreateLink, numbered: AppliedLink | None, pod: NetnsFile, group: int, *, ifname: str = "") -> Request:

@@ -145,7 +145,7 @@ class FakeKernel:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / name
 
-    def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> int:
+    def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> bool:
         self.calls.append("remove")
         self.before_step("remove")
         own = [file for file, content in links(netns).items() if content["group"] == group]
@@ -153,7 +153,7 @@ class FakeKernel:
             raise KernelError(f"removing links {own}", errno.EOPNOTSUPP)
         for file in own:
             (Path(netns) / file).unlink()
-        return len(own)
+        return bool(own)
 
     def differences(self, plan: Plan, netns: str) -> list[str]:
         self.calls.append("compare")
@@ -209,7 +209,7 @@ class FakeKernel:
         own = [file for file in links(netns) if file in ifnames]
         for file in own:
             (Path(netns) / file).unlink()
-        return len(own)
+        return bool(own)
 
 
 def _part(plan: Plan, ifname: str) -> Plan:
