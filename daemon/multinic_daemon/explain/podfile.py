@@ -72,7 +72,8 @@ def _pod(document: Any, path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]
     own = _mapping(document.get("metadata"), f"{path}: metadata")
     if document.get("kind") == "Pod":
         return own, own, "metadata"
-    holder, where = document, ""
+    holder: Mapping[str, Any] = document
+    where = ""
     if document.get("kind") == "CronJob":
         holder, where = _member(_member(document, "spec"), "jobTemplate"), "spec.jobTemplate."
     template = _member(_member(holder, "spec"), "template")

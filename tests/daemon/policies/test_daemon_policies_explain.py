@@ -8,7 +8,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 from multinic_daemon.explain.command import explain
 
-from multinic_core.selection import Selection
+from multinic_core.selection import Figure, Selection
 
 
 def ask(node: Any, *arguments: str, columns: int = 200) -> Result:
@@ -132,7 +132,13 @@ async def test_figures_of_strategies_of_others_are_shown_as_they_are(node: Any) 
         name = "theirs"
 
         def select(self, request: object, candidates: Any) -> Selection:
-            figures = {"free_bit_per_s": 2_500_000_000, "score": 0.5, "rack": "r7", "nothing": None, "blank": ""}
+            figures: dict[str, Figure] = {
+                "free_bit_per_s": 2_500_000_000,
+                "score": 0.5,
+                "rack": "r7",
+                "nothing": None,
+                "blank": "",
+            }
             names = [nic.ifname for nic in candidates]
             return Selection((names[0],), dict.fromkeys(names, "as we like"), figures={names[0]: figures})
 
