@@ -212,8 +212,9 @@ def _configure(pod: Conversation, plan: Plan, made: Made) -> None:
     """Addresses, then up with settings, then routes and rules: a link announces its addresses when it comes up."""
     indexes = {link.ifname: link.ifindex for link in made.links}
     settings = _settings(plan.sysctls)
-    links = {step.ifname for step in (*plan.links, *plan.addresses, *plan.shapes)}
-    if missing := links.union(settings, *(step.ifnames for step in plan.routes)) - indexes.keys():
+    one_link: list[CreateLink | AddAddress | ShapeLink] = [*plan.links, *plan.addresses, *plan.shapes]
+    names = {step.ifname for step in one_link}.union(settings, *(step.ifnames for step in plan.routes))
+    if missing := names - indexes.keys():
         raise ConfigError(
             f"plan: {min(missing)!r} has an address, a setting or a route, but no link of this attachment has that name"
         )

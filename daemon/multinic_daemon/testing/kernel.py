@@ -209,7 +209,7 @@ class FakeKernel:
         own = [file for file in links(netns) if file in ifnames]
         for file in own:
             (Path(netns) / file).unlink()
-        return bool(own)
+        return len(own)
 
 
 def _part(plan: Plan, ifname: str) -> Plan:
