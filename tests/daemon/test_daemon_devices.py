@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.testing import NODE, Rig, Strategy, addresses, nic, refuse
 
+from multinic_core import deviceinfo
 from multinic_core.devices import Vf, VfSettings
 from multinic_core.errors import ConfigError, KernelError, SelectionError
 from multinic_core.model import ATTACHMENT_DEFINITIONS, GENERATED_LABEL
@@ -300,3 +302,22 @@ async def test_a_nic_that_carries_links_goes_into_no_pod(devices: Rig):
     assert pci_ids(await devices.call("ADD", "c2", plugin=HOST_DEVICE, deviceID="0000:02:00.0")) == ["0000:02:00.0"]
     result = await devices.call("ADD", "c3", plugin={"type": "macvlan"})
     assert addresses(result) == ["192.168.0.2/18", "192.168.128.1/18"]
+
+
+async def test_the_pod_is_told_of_its_device(devices: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The file that the runtime names is there from ADD to DEL, also when another daemon serves the DEL."""
+    monkeypatch.setattr(deviceinfo, "FOLDERS", (str(tmp_path / "cni"),))
+    file = tmp_path / "cni" / "net1.json"
+    asked = {"plugin": SRIOV, "deviceID": "0000:01:10.1", "runtimeConfig": {"CNIDeviceInfoFile": str(file)}}
+    result = await devices.call("ADD", **asked)
+    assert pci_ids(result) == ["0000:01:10.1"]
+    pci = {"pci-address": "0000:01:10.1", "pf-pci-address": "0000:01:00.0"}
+    assert json.loads(file.read_text()) == {"type": "pci", "version": "1.1.0", "pci": pci}
+    await devices.call("CHECK", **asked, prevResult=result)
+    devices.restart()
+    await devices.call("DEL", **asked)
+    assert not file.exists()
+    devices.assert_clean()
+    refused = {**asked, "runtimeConfig": {"CNIDeviceInfoFile": "/etc/x"}}
+    assert "CNIDeviceInfoFile: found '/etc/x'" in await devices.refused(ConfigError, "ADD", **refused)
+    devices.assert_clean()

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import trio
 
+from multinic_core.deviceinfo import FIELD as DEVICE_INFO_FIELD
+from multinic_core.deviceinfo import device_info
 from multinic_core.errors import (
     DaemonUnavailableError,
     SelectionError,
@@ -143,7 +145,9 @@ def prepare(
     def plan_for(links: Sequence[LinkRequest], routes: Sequence[AddRoute]) -> Plan:
         key = (call.container_id, call.ifname, call.netns, netconf.name)
         request = AttachmentRequest(*key, call.pod, config, tuple(links))
-        return make_plan(engine.registry, plugin, request, view, routes)
+        plan = make_plan(engine.registry, plugin, request, view, routes)
+        told = device_info(netconf.runtime_config.get(DEVICE_INFO_FIELD), plan.devices, view)
+        return Plan((*plan.steps, *told)) if told else plan
 
     links, plan, stages = plan_stages(call, source, links, plan_for)
     require_shareable(plan.links, engine.journal.sharing)
