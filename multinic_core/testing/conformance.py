@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,7 +17,7 @@ from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, MultinicError, PoolExhaustedError, SelectionError
 from multinic_core.hookspecs import AttachmentStrategy, Ipam, MainPlugin, NetworkConfig
 from multinic_core.outside import RunPlugin
-from multinic_core.plan import AddAddress, AllocationRequest, CreateLink, PodReference
+from multinic_core.plan import AddAddress, AllocationRequest, AttachmentRequest, CreateLink, NodeView, PodReference
 from multinic_core.pools import HeldIndexes
 from multinic_core.selection import SelectionRequest
 from multinic_core.testing.clusterside import check_cluster_side
@@ -47,11 +48,12 @@ def _check_name(plugin: Any) -> None:
     assert name, "name: found an empty string"
 
 
-def check_main_plugin(plugin: MainPlugin, args: Mapping[str, str] | None = None) -> None:
+def check_main_plugin(plugin: MainPlugin, args: Mapping[str, str] | None = None, **spec: Any) -> None:
     """Hold a main plugin to its contract.
 
     Args:
         args: valid ``spec.plugin.args`` for it.
+        spec: other fields of ``spec`` that its networks have otherwise than ``example_network``.
     """
     _check_name(plugin)
     kinds = plugin.link_kinds
@@ -59,12 +61,13 @@ def check_main_plugin(plugin: MainPlugin, args: Mapping[str, str] | None = None)
     assert issubclass(plugin.args_model, BaseModel), (
         f"args_model: found {plugin.args_model!r}, expected a pydantic model"
     )
-    network = example_network(plugin.name, args)
+    network = example_network(plugin.name, args, **spec)
     config = plugin.network_config(network, [])
     assert isinstance(config, NetworkConfig), f"network_config: found {config!r}, expected a NetworkConfig"
     assert json.loads(json.dumps(config.plugin)) == config.plugin, "network_config: the plugin block is not plain JSON"
     assert plugin.network_config(network, []) == config, "network_config: differs when asked again"
-    refusal = _refusal(ConfigError, plugin.network_config, example_network(plugin.name, {"noSuchArgument": "1"}), [])
+    unknown = example_network(plugin.name, {"noSuchArgument": "1"}, **spec)
+    refusal = _refusal(ConfigError, plugin.network_config, unknown, [])
     assert refusal, "network_config: an unknown argument is accepted in silence"
     assert "noSuchArgument" in refusal, f"network_config: the refusal {refusal!r} does not name the argument"
     check_cluster_side(plugin, network)
@@ -74,9 +77,24 @@ def check_main_plugin(plugin: MainPlugin, args: Mapping[str, str] | None = None)
         plan = plugin.plan(request, node)
         _check_plan(plugin, plan.steps, request.links)
         assert plugin.plan(request, node) == plan, "plan: differs when asked again"
+        _check_mac_addresses(plugin, request, node)
     refusal = _refusal(MultinicError, plugin.plan, example_request(config.plugin, ("nosuchnic",)), example_node(1))
     assert refusal, "plan: a parent that the node does not have is accepted in silence"
     assert "nosuchnic" in refusal, f"plan: the refusal {refusal!r} does not name the NIC"
+
+
+def _check_mac_addresses(plugin: MainPlugin, request: AttachmentRequest, node: NodeView) -> None:
+    """Links that it makes have the MAC addresses that are asked for, or it says of them that they cannot."""
+    macs = [f"02:00:5e:10:00:{number:02x}" for number, _ in enumerate(request.links)]
+    links = tuple(replace(link, mac_address=mac) for link, mac in zip(request.links, macs, strict=True))
+    asked = replace(request, links=links)
+    if refusal := _refusal(MultinicError, plugin.plan, asked, node):
+        assert macs[0] in refusal, f"plan: the refusal {refusal!r} does not name the MAC address asked for"
+        return
+    wanted = {link.ifname: link.mac_address for link in links}
+    for step in plugin.plan(asked, node).links:
+        given, due = step.mac_address, wanted[step.ifname]
+        assert given == due, f"plan: gives {step.ifname!r} MAC address {given!r}, expected {due!r} or a refusal"
 
 
 def _check_plan(plugin: MainPlugin, steps: tuple[Any, ...], links: tuple[Any, ...]) -> None:
