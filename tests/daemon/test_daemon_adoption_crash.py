@@ -36,15 +36,7 @@ def forks() -> Iterator[Forks]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_crash_while_taking_over(tmp_path: Path, forks: Forks, name: str) -> None:
     """A new daemon holds what lives and nothing else, gives none of it to others, and DEL frees it."""
-    output = tmp_path / "output"
-    pid = forks.start(
-        "multinic_daemon.testing.takeovers:main",
-        str(tmp_path),
-        *SCENARIOS[name],
-        output=output,
-        environment={crashpoints.VARIABLE: name},
-    )
-    assert forks.wait(pid) == -signal.SIGKILL, output.read_text()
+    forks.crash("multinic_daemon.testing.takeovers:main", tmp_path, *SCENARIOS[name], at=name)
     rig = foreign_node(tmp_path)
     rig.adopt()
     assert trio.run(recover, rig.engine) == 0

@@ -2,7 +2,6 @@
 
 import ast
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from multinic_daemon.testing import Rig, links
 from multinic_daemon.testing.actions import NOTHING
 from multinic_daemon.testing.forks import Forks
 
+ACTIONS = "multinic_daemon.testing.actions:main"
 SCENARIOS = {
     "add.decided": ["ADD"],
     "add.journaled": ["ADD"],
@@ -64,19 +64,6 @@ def forks() -> Iterator[Forks]:
     made.close()
 
 
-def crash(forks: Forks, folder: Path, *words: str, at: str = "") -> None:
-    """Run these actions in a process of its own, which must die by SIGKILL."""
-    output = folder / "output"
-    pid = forks.start(
-        "multinic_daemon.testing.actions:main",
-        str(folder),
-        *words,
-        output=output,
-        environment={crashpoints.VARIABLE: at},
-    )
-    assert forks.wait(pid) == -signal.SIGKILL, output.read_text()
-
-
 def audit(rig: Rig) -> None:
     """Links in every namespace belong to ready rows and the other way round; held addresses are those of rows."""
     records = [*rig.journal.of_network("multi-nic", "net-a"), *rig.journal.of_network("multi-nic-ipam", "net-a")]
@@ -120,9 +107,9 @@ async def test_crash_at_a_named_point(tmp_path: Path, forks: Forks, name: str, w
             "multinic_daemon.testing.actions:main", str(tmp_path), *SCENARIOS[name], output=tmp_path / "first"
         )
         assert forks.wait(pid) == 1, "the kernel refused, so the row is there for the next daemon"
-        crash(forks, tmp_path, "RECOVER", at=name)
+        forks.crash(ACTIONS, tmp_path, "RECOVER", at=name)
     else:
-        crash(forks, tmp_path, *SCENARIOS[name], at=name)
+        forks.crash(ACTIONS, tmp_path, *SCENARIOS[name], at=name)
     rig = Rig(tmp_path)
     if name == "recovery.forgotten":
         rig.restart(boot="boot-2")
@@ -141,7 +128,7 @@ async def test_crash_at_a_named_point(tmp_path: Path, forks: Forks, name: str, w
 @pytest.mark.parametrize("words", INSIDE, ids=" ".join)
 async def test_crash_inside_the_kernels_work(tmp_path: Path, forks: Forks, words: list[str]) -> None:
     """The same, for deaths between one link and the next."""
-    crash(forks, tmp_path, *words)
+    forks.crash(ACTIONS, tmp_path, *words)
     rig = Rig(tmp_path)
     await start(rig)
     audit(rig)
@@ -151,7 +138,7 @@ async def test_crash_inside_the_kernels_work(tmp_path: Path, forks: Forks, words
 
 async def test_crash_after_the_last_write_keeps_the_attachment(tmp_path: Path, forks: Forks) -> None:
     """The runtime lost the answer; asking again gives it, with the addresses that were held."""
-    crash(forks, tmp_path, "ADD", at="add.ready")
+    forks.crash(ACTIONS, tmp_path, "ADD", at="add.ready")
     rig = Rig(tmp_path)
     await start(rig)
     assert len((await rig.call("ADD"))["interfaces"]) == 3

@@ -197,7 +197,7 @@ def _record_json(record: Record, allocations: Iterable[Allocation]) -> dict[str,
         "pod": {"namespace": record.pod.namespace, "name": record.pod.name, "uid": record.pod.uid},
         "state": record.state,
         "group": record.group,
-        "links": [link.ifname for link in record.plan.links],
+        "links": [link.ifname for link in (*(plan := record.plan).links, *plan.devices, *plan.plugins)],
         "addresses": [
             {"pool": each.pool, "index": each.index, "address": str(each.address), "parent": each.parent}
             for each in allocations

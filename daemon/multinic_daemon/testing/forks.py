@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from multinic_daemon import crashpoints
+
 PRELOADED = ("multinic_core.kube.api", "multinic_daemon.__main__", "multinic_daemon.service", "multinic_daemon.testing")
 _PR_SET_PDEATHSIG = 1
 TICK_SECONDS = 0.005
@@ -49,6 +51,19 @@ class Forks:
         """Its exit status, minus the number of the signal that ended it; None: it lives on after so many seconds."""
         status = self._ask({"wait": pid, "seconds": seconds})["status"]
         return None if status is None else int(status)
+
+    def crash(self, function: str, folder: Path, *words: str, at: str = "") -> None:
+        """Call ``module:function`` on a folder in a process of its own, which must die by SIGKILL.
+
+        Args:
+            at: crash point at which it kills itself; "": something else does.
+        """
+        output = folder / "output"
+        environment = {crashpoints.VARIABLE: at}
+        pid = self.start(function, str(folder), *words, output=output, environment=environment)
+        status = self.wait(pid)
+        if status != -signal.SIGKILL:
+            raise AssertionError(f"ended with {status}, expected to be killed: {output.read_text()}")
 
     def _ask(self, document: Mapping[str, Any]) -> Any:
         assert self._process.stdin is not None

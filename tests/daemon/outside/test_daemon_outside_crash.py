@@ -1,11 +1,9 @@
 """kill -9 at every instant at which executables or actions have a part, and what a new daemon makes of it."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from multinic_daemon import crashpoints
 from multinic_daemon.recovery import recovery
 from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.testing import Rig
@@ -41,20 +39,6 @@ def forks() -> Iterator[Forks]:
     made.close()
 
 
-def crash(forks: Forks, folder: Path, kind: str, commands: list[str], at: str) -> None:
-    """Make these calls in a process of its own, which must die by SIGKILL."""
-    words = [word for command in commands for word in (command, kind)]
-    output = folder / "output"
-    pid = forks.start(
-        "multinic_daemon.testing.executables:main",
-        str(folder),
-        *words,
-        output=output,
-        environment={crashpoints.VARIABLE: at},
-    )
-    assert forks.wait(pid) == -signal.SIGKILL, output.read_text()
-
-
 @pytest.mark.parametrize(
     ("at", "kind", "commands"), SCENARIOS, ids=lambda value: value if isinstance(value, str) else "-".join(value)
 )
@@ -62,7 +46,8 @@ async def test_new_daemon_undoes_what_was_begun(
     forks: Forks, tmp_path: Path, at: str, kind: str, commands: list[str]
 ) -> None:
     """Whatever was asked of others is taken back from the row alone; then the same can be done again."""
-    crash(forks, tmp_path, kind, commands, at)
+    words = [word for command in commands for word in (command, kind)]
+    forks.crash("multinic_daemon.testing.executables:main", tmp_path, *words, at=at)
     others = Others.on(Rig(tmp_path))
     assert await recover(others.rig.engine) == 0
     others.assert_clean()
