@@ -187,6 +187,7 @@ def read_rows(path: Path) -> dict[str, Any]:
 
 
 def _record_json(record: Record, allocations: Iterable[Allocation]) -> dict[str, Any]:
+    plan = record.plan
     return {
         "id": record.id,
         "plugin": record.key.plugin,
@@ -197,7 +198,7 @@ def _record_json(record: Record, allocations: Iterable[Allocation]) -> dict[str,
         "pod": {"namespace": record.pod.namespace, "name": record.pod.name, "uid": record.pod.uid},
         "state": record.state,
         "group": record.group,
-        "links": [link.ifname for link in (*(plan := record.plan).links, *plan.devices, *plan.plugins)],
+        "links": [link.ifname for link in (*plan.links, *plan.devices, *plan.plugins)],
         "addresses": [
             {"pool": each.pool, "index": each.index, "address": str(each.address), "parent": each.parent}
             for each in allocations
