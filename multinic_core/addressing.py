@@ -99,6 +99,13 @@ def excluded_blocks(container: IPNetwork, bits: int, excludes: Sequence[IPNetwor
     return ranges
 
 
+def reserved_addresses(network: IPNetwork, indexes: Iterable[int]) -> tuple[IPNetwork, ...]:
+    """The addresses at these indexes of a network, each once, ascending; negative ones count from its end."""
+    size = network.num_addresses
+    found = sorted({index % size for index in indexes if -size <= index < size})
+    return tuple(type(network)((int(network.network_address) + index, network.max_prefixlen)) for index in found)
+
+
 def merged(networks: Iterable[IPNetwork]) -> list[IPNetwork]:
     """The networks with neighbours joined, so that two halves of a block count as the block."""
     ordered = list(networks)

@@ -51,6 +51,9 @@ class NetworkConfig:
     NetworkAttachmentDefinition is made or changed, and no dependent deleted."""
     notes: tuple[str, ...] = ()
     """What a person should know and that stops nothing."""
+    reserved_indexes: tuple[int, ...] = ()
+    """Where NIC networks themselves are cut into blocks, the addresses of each that no pod gets: 0 is the first, -1 the
+    last one."""
 
 
 class MainPlugin(Protocol):

@@ -25,7 +25,7 @@ def pool_excludes(
 
     Args:
         excludes: what the user excludes from the network, in his order.
-        addresses: of NICs, where NIC networks themselves are cut into blocks.
+        addresses: of NICs and of the cloud, where NIC networks themselves are cut into blocks.
     """
     found = [exclude for exclude in excludes if overlaps(exclude, block)]
     inside = {address for address in addresses if covers(block, address)}

@@ -14,6 +14,7 @@ In one network a NIC has the index that a claim in ``status.exceptions`` gives i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
@@ -64,6 +65,15 @@ def nics_by_network(host: HostInterface) -> dict[str, dict[str, str]]:
     return found
 
 
+def held_addresses(host: HostInterface) -> Iterator[tuple[str, IPNetwork]]:
+    """NIC network and address, of each address that the node has on a NIC; what is no address is passed over."""
+    for nic in host.spec.interfaces:
+        if network := nic_network(nic.net_address or ""):
+            for text in (nic.host_ip, *(nic.secondary_ips or ())):
+                if address := _address(text or ""):
+                    yield network, ip_network(address)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """One entry of a CIDR, made ready for arithmetic."""
@@ -96,7 +106,8 @@ class Rows:
             block = interface_block(subnet, config.interface_block, net, entry.interface_index)
             if block.prefixlen + config.host_block > block.max_prefixlen:
                 raise ValueError(f"{block} has no {config.host_block} host bits")
-            whole = HeldIndexes(excluded_blocks(block, config.host_block, excludes))
+            kept = merged([*excludes, *map(ip_network, entry.reserved or ())])
+            whole = HeldIndexes(excluded_blocks(block, config.host_block, kept))
             self.places.setdefault(str(net), Place(entry, block, whole))
 
     def serves(self, net_address: str, index: int) -> bool:

@@ -41,6 +41,8 @@ class CIDREntry(JsonModel):
     interface_index: int
     vlan_cidr: str = Field(alias="vlanCIDR")
     """Interface block: the part of the subnet that belongs to this NIC network."""
+    reserved: list[str] | None = None
+    """Addresses of the NIC network that no pod gets, as a cloud keeps them, where the NIC network itself is cut."""
     hosts: list[CIDRHost] = Field(default_factory=list)
     """Empty in a compact CIDR."""
 

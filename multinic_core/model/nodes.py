@@ -18,6 +18,8 @@ class HostInterfaceEntry(JsonModel):
     """Network of the NIC in CIDR form, such as ``10.0.1.0/24``."""
     host_ip: str | None = Field(default=None, alias="hostIP")
     """Address of the node on that network."""
+    secondary_ips: list[str] | None = Field(default=None, alias="secondaryIPs")
+    """Further addresses of the node on that network; where it is cut into blocks no pod gets them."""
     vendor: str | None = None
     """PCI vendor id, four hex digits."""
     product: str | None = None

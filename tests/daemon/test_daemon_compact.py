@@ -130,6 +130,25 @@ async def test_nic_addresses_are_excluded_where_nic_networks_are_cut(bare: Rig) 
     assert excludes() == ["10.0.1.1/32", "10.0.1.7/32"]
 
 
+async def test_reserved_and_secondary_addresses_are_excluded(bare: Rig) -> None:
+    """What the CIDR says that a cloud keeps, and every further address of a NIC, from when it is told."""
+    (cidr,) = bare.kubernetes.store(CIDRS).list()
+    entries = cidr.to_json()["spec"]["cidr"]
+    entries[0]["reserved"] = ["10.0.1.0/32", "10.0.1.3/32", "10.0.1.255/32"]
+    write(bare, CIDRS, NETWORK, {"spec": {"cidr": entries}})
+    compact(bare, subnet="", hostBlock=2)
+    await bare.pools.read_once_more()
+
+    def excludes() -> list[str]:
+        return bare.pools.of_network(NETWORK)[0].spec.excludes
+
+    assert excludes() == ["10.0.1.0/32", "10.0.1.1/32", "10.0.1.3/32"]
+    other = host("node-3", 2, 1, last=90)
+    other["spec"]["interfaces"][0]["secondaryIPs"] = ["10.0.1.40", "10.0.1.91", "no address"]
+    bare.kubernetes.seed(HOST_INTERFACES, other)
+    assert excludes() == ["10.0.1.0/32", "10.0.1.1/32", "10.0.1.3/32", "10.0.1.40/32"]
+
+
 async def test_pods_come_and_go_and_the_mirror_follows(bare: Rig, autojump_clock: Any) -> None:
     """An object is made when there is something to say, as the operator would write it, and kept afterwards."""
     async with serving(bare):

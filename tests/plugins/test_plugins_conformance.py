@@ -21,17 +21,20 @@ REGISTRY = load_plugins()
         pytest.param("host-device", {"mtu": "1400"}, id="host-device-mtu"),
         pytest.param("mellanox", {}, id="mellanox"),
         pytest.param("delegate", {"type": "bridge"}, id="delegate"),
+        pytest.param("aws-ipvlan", {}, id="aws-ipvlan-defaults"),
+        pytest.param("aws-ipvlan", {"mode": "l3s", "mtu": "1280", "region": "eu-west-1"}, id="aws-ipvlan-all"),
     ],
 )
 def test_main_plugin_conforms(name, args):
     """Each main plugin passes the conformance function with and without arguments."""
-    check_main_plugin(REGISTRY.main_plugins[name], args)
+    spec = {"subnet": ""} if name == "aws-ipvlan" else {}
+    check_main_plugin(REGISTRY.main_plugins[name], args, **spec)
 
 
 def test_every_main_plugin_is_covered():
     """A main plugin that is added is also held to the contract here."""
     names = sorted(REGISTRY.main_plugins.objects)
-    assert names == ["delegate", "host-device", "ipvlan", "macvlan", "mellanox", "sriov"]
+    assert names == ["aws-ipvlan", "delegate", "host-device", "ipvlan", "macvlan", "mellanox", "sriov"]
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY.strategies.objects))

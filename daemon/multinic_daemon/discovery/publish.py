@@ -53,10 +53,12 @@ class NicSource(Protocol):
 
 def entry(nic: Nic) -> HostInterfaceEntry:
     """How a NIC is published."""
+    network = nic.network
     return HostInterfaceEntry(
         interface_name=nic.ifname,
-        net_address=str(nic.network) if nic.network else None,
+        net_address=str(network) if network else None,
         host_ip=str(nic.addresses[0].ip) if nic.addresses else None,
+        secondary_ips=[str(each.ip) for each in nic.addresses[1:] if network and each.ip in network] or None,
         vendor=nic.vendor or None,
         product=nic.product or None,
         pci_address=nic.pci_address or None,

@@ -21,6 +21,7 @@ class LightNic(NamedTuple):
     interface_name: str
     net_address: str | None
     host_ip: str | None
+    secondary_ips: list[str] | None
 
 
 class LightHostInterface(HostInterface):
@@ -29,7 +30,7 @@ class LightHostInterface(HostInterface):
     @model_validator(mode="after")
     def _lighten(self) -> Self:
         nics = [
-            LightNic(sys.intern(nic.interface_name), _once(nic.net_address), nic.host_ip)
+            LightNic(sys.intern(nic.interface_name), _once(nic.net_address), nic.host_ip, nic.secondary_ips)
             for nic in self.spec.interfaces
         ]
         self.spec.interfaces = cast("list[HostInterfaceEntry]", nics)

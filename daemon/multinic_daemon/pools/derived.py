@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 
 from multinic_core.addressing import covers
 from multinic_core.model import CIDR, HostInterface, IPPool
 from multinic_core.plan import IPNetwork
 from multinic_core.poolobjects import pool_object
-from multinic_core.rows import nic_network, nics_by_network, rows_of
+from multinic_core.rows import held_addresses, nic_network, rows_of
 
 
 def derive_pools(cidr: CIDR, own: HostInterface, hosts: Iterable[HostInterface]) -> dict[str, IPPool]:
@@ -38,7 +38,10 @@ def derive_pools(cidr: CIDR, own: HostInterface, hosts: Iterable[HostInterface])
             row.entry.vlan_cidr,
             owners=owners,
             excludes=excludes,
-            addresses=[address for network, address in taken if network == nic_network(row.entry.net_address)],
+            addresses=[
+                *(address for network, address in taken if network == nic_network(row.entry.net_address)),
+                *map(ip_network, row.entry.reserved or ()),
+            ],
         )
         for row in rows
     ]
@@ -46,17 +49,12 @@ def derive_pools(cidr: CIDR, own: HostInterface, hosts: Iterable[HostInterface])
 
 
 def node_addresses(hosts: Iterable[HostInterface], blocks: Iterable[IPNetwork]) -> Iterator[tuple[str, IPNetwork]]:
-    """NIC network and address of every NIC whose address is in one of these blocks."""
+    """NIC network and address, of every address of a NIC that is in one of these blocks."""
     blocks = list(blocks)
     for host in hosts:
-        for network, nics in nics_by_network(host).items():
-            for text in nics.values():
-                try:
-                    address: IPNetwork = ip_network(ip_address(text))
-                except ValueError:
-                    continue  # none, or written by hand and not an address
-                if any(covers(block, address) for block in blocks):
-                    yield network, address
+        for network, address in held_addresses(host):
+            if any(covers(block, address) for block in blocks):
+                yield network, address
 
 
 def why_none(cidr: CIDR, node: str, own: HostInterface | None) -> str:

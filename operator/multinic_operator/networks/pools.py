@@ -24,10 +24,11 @@ def desired_pools(
     """Name to pool, for every row of the CIDR; without allocations."""
     owner = owner_reference(network)
     # where NIC networks themselves are cut, addresses of NICs lie in the blocks
-    held = [(nic.net_address, ip_network(nic.address)) for nic in nics if nic.address and request.subnet is None]
+    held = [(nic.net_address, address) for nic in nics if request.subnet is None for address in nic.held]
     pools: dict[str, IPPool] = {}
     for entry in cidr.cidr:
         near = [address for net_address, address in held if net_address == entry.net_address]
+        near += map(ip_network, entry.reserved or ())
         for row in entry.hosts:
             pool = pool_object(
                 network.name,

@@ -19,8 +19,9 @@ with two NICs in each of four networks holds two indexes, not five. First NICs o
 comes (back) to that node and network takes it over, whatever its name now is. Only a row whose NIC has moved to
 another network of the CIDR goes, because a NIC has one pool per network.
 
-**Without a subnet** the NIC networks themselves are the interface blocks, cut by ``hostBlock``, and the addresses that
-NICs hold are excluded. ``hostBlock`` 0 makes the interface block the one pod block, so it serves one NIC.
+**Without a subnet** the NIC networks themselves are the interface blocks, cut by ``hostBlock``. Excluded are addresses
+that nodes have there, and those that the main plugin reserves. ``hostBlock`` 0 makes the interface block the one pod
+block, so it serves one NIC.
 
 **Compact**: a CIDR that would be too long lists no nodes (:mod:`multinic_core.rows`); here only its entries are made.
 """
@@ -200,6 +201,7 @@ def _finished(request: BlockRequest, entries: Mapping[IPNetwork, Entry]) -> CIDR
                 net_address=str(entry.network),
                 interface_index=entry.index,
                 vlan_cidr=str(entry.interface_block),
+                reserved=list(map(str, request.reserved(entry.network))) or None,
                 hosts=[row_of(entry, row) for row in sorted(entry.rows, key=lambda row: row.host_index)],
             )
             for entry in ordered

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
 
 from multinic_core.addressing import covers, excluded_blocks, merged, overlaps
 from multinic_core.model import CIDRHost
@@ -38,10 +37,11 @@ class HostIndexes:
         self._own: dict[str, Counter[int]] = defaultdict(
             Counter, {host: Counter(own) for host, own in remembered.items()}
         )
-        addresses = [ip_network(nic.address) for nic in nics if nic.address] if request.subnet is None else []
+        addresses = [address for nic in nics for address in nic.held] if request.subnet is None else []
         for entry in entries.values():
             inside = [address for address in addresses if overlaps(address, entry.network)]
-            ranges = excluded_blocks(entry.interface_block, request.host_bits, merged([*request.excludes, *inside]))
+            kept = merged([*request.excludes, *inside, *request.reserved(entry.network)])
+            ranges = excluded_blocks(entry.interface_block, request.host_bits, kept)
             entry.taken = HeldIndexes([*ranges, *((row.host_index, row.host_index) for row in entry.rows)])
         held = [(index, index) for own in remembered.values() for index in own]
         self._top = max((index for index, _ in held), default=-1)
@@ -125,7 +125,9 @@ def _excluded_anywhere(request: BlockRequest, entries: Mapping[IPNetwork, Entry]
             found
             for entry in entries.values()
             if not any(covers(exclude, entry.network) for exclude in excludes)
-            for found in excluded_blocks(entry.interface_block, request.host_bits, excludes)
+            for found in excluded_blocks(
+                entry.interface_block, request.host_bits, merged([*excludes, *request.reserved(entry.network)])
+            )
         ]
     # Ranges of pod blocks counted through the whole subnet; within one interface the low bits are the host index.
     # Excludes of whole interface blocks take no host index: those interfaces are never used.

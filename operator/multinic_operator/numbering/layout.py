@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 
-from multinic_core.addressing import interface_block
+from multinic_core.addressing import interface_block, reserved_addresses
 from multinic_core.model import CIDRHost, HostInterface
 from multinic_core.plan import IPNetwork
 from multinic_core.pools import HeldIndexes
@@ -36,11 +36,18 @@ class HostNic:
     network: IPNetwork
     address: str
     """IP address of the node on that network, or ""."""
+    secondary: tuple[str, ...] = ()
+    """Further addresses of the node on the NIC."""
 
     @property
     def net_address(self) -> str:
         """The network in the form that a CIDR writes."""
         return _text(self.network)
+
+    @property
+    def held(self) -> tuple[IPNetwork, ...]:
+        """All addresses that the node has on the NIC, each as a network of one."""
+        return tuple(ip_network(text) for text in (self.address, *self.secondary) if text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,12 @@ class BlockRequest:
     vlan_mode: str = ""
     master_nets: tuple[IPNetwork, ...] = ()
     """In the user's order; empty: every network that a NIC has."""
+    reserved_indexes: tuple[int, ...] = ()
+    """Of a NIC network's addresses, those that no pod gets where NIC networks are cut; negative ones from its end."""
+
+    def reserved(self, network: IPNetwork) -> tuple[IPNetwork, ...]:
+        """The addresses of this NIC network that no pod gets, whatever the user excludes."""
+        return reserved_addresses(network, self.reserved_indexes) if self.subnet is None else ()
 
     def interface_block(self, network: IPNetwork, interface_index: int) -> IPNetwork:
         """The interface block of the NIC network ``network``, which has this index.
@@ -93,10 +106,11 @@ def host_nics(nodes: Iterable[HostInterface]) -> tuple[HostNic, ...]:
             network = _network(interface.net_address or "")
             try:
                 address = str(ip_address(interface.host_ip)) if interface.host_ip else ""
+                secondary = tuple(str(ip_address(text)) for text in interface.secondary_ips or ())
             except ValueError:
                 network = None
             if network is None:
                 continue  # written by hand and not an address; such a NIC serves nobody
-            nic = HostNic(node.name, interface.interface_name, network, address)
+            nic = HostNic(node.name, interface.interface_name, network, address, secondary)
             found.setdefault((nic.host, nic.ifname), nic)
     return tuple(found[key] for key in sorted(found))

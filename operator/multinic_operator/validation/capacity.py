@@ -117,7 +117,7 @@ def _hosts(
             f" {left}, or only larger networks in spec.masterNets"
         ], []
     total = 1 << bits
-    excluded = len(HeldIndexes(excluded_blocks(block, bits, excludes)))
+    excluded = len(HeldIndexes(excluded_blocks(block, bits, merged([*excludes, *request.reserved(network)]))))
     allowed = total - excluded
     less = f" less {excluded} excluded" if excluded else ""
     if count > allowed:

@@ -117,7 +117,7 @@ def validate(
         problems += misspelt_keys(ipam)
         warnings += unknown_keys(ipam)
         problems += _handed_on(settings)
-        blocks = _blocks(network, settings, master_nets, problems)
+        blocks = _blocks(network, settings, master_nets, config, problems)
         if blocks is not None:
             low = _judge(network, blocks, around, claims, recorded, problems)
     else:
@@ -240,6 +240,7 @@ def _blocks(
     network: MultiNicNetwork,
     settings: MultiNicIpamConfig,
     master_nets: tuple[IPNetwork, ...],
+    config: NetworkConfig | None,
     problems: list[str],
 ) -> BlockRequest | None:
     """The block request; None when its problems, added to the list, leave none."""
@@ -273,6 +274,7 @@ def _blocks(
         exclude_texts=tuple(settings.exclude_cidrs),
         vlan_mode=settings.vlan_mode,
         master_nets=master_nets,
+        reserved_indexes=config.reserved_indexes if config is not None else (),
     )
 
 

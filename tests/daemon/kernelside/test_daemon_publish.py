@@ -66,6 +66,15 @@ def interfaces(kube: FakeKubernetes) -> list[dict[str, Any]]:
     return kube.raw(HOST_INTERFACES, "n1")["spec"]["interfaces"]
 
 
+async def test_further_addresses_on_the_network_are_published(kube: FakeKubernetes, autojump_clock: Any) -> None:
+    """Those that pods must not get where NIC networks are cut; what is on another network is left out."""
+    more = ("10.0.1.77/24", "10.0.9.1/24", "10.0.1.78/32", "fd00::1/64")
+    nic = replace(ETH1, addresses=(*ETH1.addresses, *map(ip_interface, more)))
+    async with publishing(kube, FakeDiscovery(nic, ETH2)):
+        await later()
+    assert [entry.get("secondaryIPs") for entry in interfaces(kube)] == [["10.0.1.77", "10.0.1.78"], None]
+
+
 async def later(seconds: float = 5) -> None:
     """Let the mock clock run."""
     await trio.sleep(seconds)
