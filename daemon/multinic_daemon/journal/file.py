@@ -19,8 +19,10 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import MultinicError
-from multinic_core.plan import Allocation
+from multinic_core.outside import RunPlugin
+from multinic_core.plan import Allocation, CreateLink
 from multinic_daemon.journal.codec import decode_plan
 from multinic_daemon.journal.decisions import Decision, decode_decision
 from multinic_daemon.journal.records import COLUMNS, Record, from_row
@@ -188,6 +190,7 @@ def read_rows(path: Path) -> dict[str, Any]:
 
 def _record_json(record: Record, allocations: Iterable[Allocation]) -> dict[str, Any]:
     plan = record.plan
+    links: list[CreateLink | TakeDevice | RunPlugin] = [*plan.links, *plan.devices, *plan.plugins]
     return {
         "id": record.id,
         "plugin": record.key.plugin,
@@ -198,7 +201,7 @@ def _record_json(record: Record, allocations: Iterable[Allocation]) -> dict[str,
         "pod": {"namespace": record.pod.namespace, "name": record.pod.name, "uid": record.pod.uid},
         "state": record.state,
         "group": record.group,
-        "links": [link.ifname for link in (*plan.links, *plan.devices, *plan.plugins)],
+        "links": [link.ifname for link in links],
         "addresses": [
             {"pool": each.pool, "index": each.index, "address": str(each.address), "parent": each.parent}
             for each in allocations
