@@ -94,7 +94,10 @@ class HardwareReader:
         devices = {nic.ifname: known.devices.get(keys[nic.ifname]) or device_facts(nic, self._sysfs) for nic in nics}
         known.devices = {keys[ifname]: device for ifname, device in devices.items()}
         self._with_vfs = frozenset(nic.ifindex for nic in nics if devices[nic.ifname].vfs)
-        known.settings = {each: known.settings.get(each) or _settings(kernel, each) for each in self._with_vfs}
+        settings = known.settings
+        known.settings = {
+            each: settings[each] if each in settings else _settings(kernel, each) for each in self._with_vfs
+        }
         speeds = self._read_speeds(nics, netns)
         return {
             nic.ifname: Hardware(

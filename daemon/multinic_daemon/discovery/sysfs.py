@@ -77,6 +77,15 @@ def link_speed(link: Link, root: Path = pci.SYSFS) -> int:
     return max(0, pci.number(device / "net" / link.ifname / "speed")) if device else 0
 
 
+def function_address(link: Link, root: Path = pci.SYSFS) -> str:
+    """PCI address of the function that a link sits on; "" for none. Blocks on sysfs, unless netlink tells it."""
+    if link.bus == "pci":
+        return link.bus_device
+    device = _device_folder(link, root)
+    folder = _function_folder(device) if device else None
+    return folder.name if folder else ""
+
+
 def _function_folder(device: Path) -> Path | None:
     """A virtio NIC is a child of its PCI function; other children (USB, auxiliary) are not NICs of that function."""
     candidate = device.parent if device.name.startswith("virtio") else device

@@ -3,8 +3,7 @@
 import errno
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,38 +15,11 @@ from multinic_daemon.discovery.discovery import Discovery
 from multinic_daemon.netlink import Conversation, open_netns
 from multinic_daemon.netlink.events import Events
 from multinic_daemon.netlink.statistics import read_carried
+from multinic_daemon.testing.discovering import SHOWN_WITHIN_SECONDS, discovering, shows
 
 from multinic_core import KernelError, Nic
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth")]
-
-SHOWN_WITHIN_SECONDS = 60.0
-"""Discovery looks again for no other reason than an announcement, so that this is for busy machines alone."""
-
-
-@asynccontextmanager
-async def discovering(ground: Any, **arguments: Any) -> AsyncIterator[Discovery]:
-    found = Discovery("n1", netns=ground.node, **arguments)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(found.serve)
-        yield found
-        nursery.cancel_scope.cancel()
-
-
-async def shows(found: Discovery, condition: Callable[[Discovery], bool]) -> None:
-    """Wait for a view that fulfils the condition; fail when none comes."""
-    changed = trio.Event()
-
-    def announce() -> None:
-        nonlocal changed
-        changed.set()
-        changed = trio.Event()
-
-    found.subscribe(announce)
-    with trio.move_on_after(SHOWN_WITHIN_SECONDS):
-        while not condition(found):
-            await changed.wait()
-    assert condition(found), dict(found.view().nics)
 
 
 def names(found: Discovery) -> list[str]:
@@ -65,7 +37,7 @@ async def test_what_is_there_at_start_is_in_the_first_view(ground: Any):
     ifindex = ground.nic("eth1", "10.0.1.5/24", "fd00:1::5/64")
     ground.nic("eth2", "10.0.1.6/24")
     ground.nic("bare")
-    async with discovering(ground) as found:
+    async with discovering(netns=ground.node) as found:
         assert names(found) == ["eth1", "eth2"]
         nic = found.view().nics["eth1"]
     shown = ground.link(ground.node, "eth1")
@@ -77,7 +49,7 @@ async def test_every_change_of_a_nic_shows(ground: Any):
     """A NIC that appears, is readdressed, renamed, set down, set up or removed shows within two seconds each."""
     primary(ground)
     node = ground.node
-    async with discovering(ground) as found:
+    async with discovering(netns=ground.node) as found:
         await trio.to_thread.run_sync(ground.nic, "eth1", "10.0.1.5/24")
         await shows(found, lambda f: names(f) == ["eth1"])
         ground.ip(node, "address", "add", "10.0.9.5/24", "dev", "eth1")
@@ -101,7 +73,7 @@ async def test_speed_and_alternative_names_are_those_of_the_nodes_own_namespace(
     primary(ground)
     ground.nic("eth1", "10.0.1.5/24")
     ground.ip(ground.node, "link", "property", "add", "dev", "eth1", "altname", "enp9s0", "altname", "fast-network-0")
-    async with discovering(ground) as found:
+    async with discovering(netns=ground.node) as found:
         nic = found.view().nics["eth1"]
         assert (nic.speed, nic.altnames) == (10_000, ("enp9s0", "fast-network-0"))
         ground.ip(ground.node, "link", "property", "del", "dev", "eth1", "altname", "enp9s0")
@@ -140,7 +112,7 @@ async def test_the_default_route_decides_the_primary_as_it_moves(ground: Any):
     """When the default route moves to another NIC the two change places; when it is lost nothing moves."""
     primary(ground)
     ground.nic("eth1", "10.0.1.5/24")
-    async with discovering(ground) as found:
+    async with discovering(netns=ground.node) as found:
         assert names(found) == ["eth1"]
         ground.ip(ground.node, "route", "del", "default")
         ground.nic("eth2", "10.0.2.5/24")
@@ -153,7 +125,7 @@ async def test_the_internal_address_takes_a_nic_out(ground: Any):
     """Without a default route the InternalIP, told later, marks the primary NIC."""
     ground.nic("eth0", "10.0.0.5/24")
     ground.nic("eth1", "10.0.1.5/24")
-    async with discovering(ground) as found:
+    async with discovering(netns=ground.node) as found:
         assert names(found) == ["eth0", "eth1"]
         found.set_internal_addresses(frozenset({ip_address("10.0.0.5")}))
         await found.settled()
@@ -165,7 +137,7 @@ async def test_a_nic_moved_into_a_pod_stays_while_it_is_held(ground: Any):
     held: dict[str, Nic] = {}
     ground.nic("eth1", "10.0.1.5/24")
     pod = ground.namespace("pod")
-    async with discovering(ground, held=lambda: held) as found:
+    async with discovering(netns=ground.node, held=lambda: held) as found:
         nic = found.view().nics["eth1"]
         held["eth1"] = nic
         ground.ip(ground.node, "link", "set", "eth1", "netns", pod.rpartition("/")[2])
@@ -193,7 +165,7 @@ async def test_a_reading_that_is_asked_for_shows_all_that_was_done_before(ground
         readings.append(1)
         return links(kernel)
 
-    async with discovering(ground) as found:
+    async with discovering(netns=ground.node) as found:
         monkeypatch.setattr(discovery_module, "read_links", counted)
         for mtu in (1400, 1300):
             ground.ip(ground.node, "link", "set", "eth1", "mtu", str(mtu))
@@ -218,7 +190,7 @@ async def test_one_who_asks_while_a_reading_is_under_way_gets_the_next(ground: A
         assert released.wait(SHOWN_WITHIN_SECONDS)
         return addresses(kernel)
 
-    async with discovering(ground) as found, trio.open_nursery() as nursery:
+    async with discovering(netns=ground.node) as found, trio.open_nursery() as nursery:
         monkeypatch.setattr(discovery_module, "read_addresses", held_up)
         nursery.start_soon(found.renew)
         assert await trio.to_thread.run_sync(reached.wait, SHOWN_WITHIN_SECONDS, abandon_on_cancel=True)
@@ -245,7 +217,7 @@ async def test_lost_announcements_cause_a_full_reading(ground: Any, monkeypatch:
         lost.set()
 
     monkeypatch.setattr(Events, "read", forgetful)
-    async with discovering(ground) as found:
+    async with discovering(netns=ground.node) as found:
         await trio.to_thread.run_sync(ground.nic, "eth1", "10.0.1.5/24")
         await shows(found, lambda f: names(f) == ["eth1"])
     assert lost.is_set()
@@ -304,7 +276,7 @@ async def test_nothing_is_read_while_nothing_changes(
         readings.append(1)
         return links(kernel)
 
-    async with discovering(ground) as found:
+    async with discovering(netns=ground.node) as found:
         await trio.testing.wait_all_tasks_blocked(quiet_seconds)
         await found.settled()
         monkeypatch.setattr(discovery_module, "read_links", counted)

@@ -1,8 +1,7 @@
 """Discovery on NICs with VFs: what is done to them shows in the view, without polling."""
 
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,13 @@ import trio
 from multinic_daemon.discovery.discovery import Discovery
 from multinic_daemon.netlink import Conversation
 from multinic_daemon.netlink.devices import read_vfs
+from multinic_daemon.testing.discovering import discovering, shows
 from multinic_lab.emulator.testing import Pf
 from multinic_lab.provision import tools
 
 from multinic_core import Nic
 
 pytestmark = pytest.mark.sriov
-
-SHOWN_WITHIN_SECONDS = 120.0
-"""Discovery looks again for no other reason than an announcement, so that this is for busy machines alone."""
 
 Ip = Callable[..., list[dict[str, Any]]]
 
@@ -43,38 +40,17 @@ def pod(nic: Pf) -> Iterator[str]:
     subprocess.run(["ip", "netns", "delete", "pod"], env=environment, check=True)
 
 
-@asynccontextmanager
-async def discovering() -> AsyncIterator[Discovery]:
-    found = Discovery("n1")
-    async with trio.open_nursery() as nursery:
-        await nursery.start(found.serve)
-        yield found
-        nursery.cancel_scope.cancel()
-
-
-async def shows(found: Discovery, pf: Pf, condition: Callable[[Nic], bool]) -> Nic:
-    """Wait until the PF's NIC fulfils the condition; fail when it never does."""
-    changed = trio.Event()
-
-    def announce() -> None:
-        nonlocal changed
-        changed.set()
-        changed = trio.Event()
-
-    found.subscribe(announce)
-    with trio.move_on_after(SHOWN_WITHIN_SECONDS):
-        while not condition(found.view().nics[pf.ifname]):
-            await changed.wait()
-    nic = found.view().nics[pf.ifname]
-    assert condition(nic), nic
-    return nic
+async def nic_shows(found: Discovery, pf: Pf, condition: Callable[[Nic], bool]) -> Nic:
+    """Wait until the PF's NIC fulfils the condition."""
+    await shows(found, lambda f: condition(f.view().nics[pf.ifname]))
+    return found.view().nics[pf.ifname]
 
 
 async def test_a_nic_with_vfs_is_told_whole(nic: Pf, ip: Ip):
     """Place, node and driver of the PF; of each VF its function, driver and link, as the kernel's other tools say."""
     vfs = nic.make_vfs(3)
     async with discovering() as found:
-        seen = await shows(found, nic, lambda seen: len(seen.vfs) == 3)
+        seen = await nic_shows(found, nic, lambda seen: len(seen.vfs) == 3)
     assert (seen.pci_address, seen.driver, seen.numa_node, seen.vfs_possible) == (nic.pci_address, "igb", 0, 7)
     assert seen.pci_path == nic.sysfs.resolve().parts[4:-1]
     assert seen.pci_path
@@ -90,18 +66,18 @@ async def test_vfs_that_appear_and_go_show(nic: Pf):
     async with discovering() as found:
         assert found.view().nics[nic.ifname].vfs == ()
         await trio.to_thread.run_sync(nic.make_vfs, 2)
-        await shows(found, nic, lambda seen: [bool(vf.ifname) for vf in seen.vfs] == [True, True])
+        await nic_shows(found, nic, lambda seen: [bool(vf.ifname) for vf in seen.vfs] == [True, True])
         await trio.to_thread.run_sync(nic.make_vfs, 0)
-        await shows(found, nic, lambda seen: seen.vfs == ())
+        await nic_shows(found, nic, lambda seen: seen.vfs == ())
 
 
 async def test_settings_of_a_vf_show_as_they_are_changed(nic: Pf, ip: Ip):
     """The kernel announces them as a change of their PF, of which nothing else is new."""
     nic.make_vfs(2)
     async with discovering() as found:
-        await shows(found, nic, lambda seen: len(seen.vfs) == 2 and seen.vfs[1].settings.vlan == 0)
+        await nic_shows(found, nic, lambda seen: len(seen.vfs) == 2 and seen.vfs[1].settings.vlan == 0)
         ip("link", "set", nic.ifname, "vf", "1", "vlan", "210", "qos", "3")
-        seen = await shows(found, nic, lambda seen: seen.vfs[1].settings.vlan == 210)
+        seen = await nic_shows(found, nic, lambda seen: seen.vfs[1].settings.vlan == 210)
     assert (seen.vfs[1].settings.qos, seen.vfs[0].settings.vlan) == (3, 0)
     with Conversation() as kernel:
         assert read_vfs(kernel, seen.ifindex) == {vf.index: vf.settings for vf in seen.vfs}
@@ -122,13 +98,13 @@ async def test_a_vf_that_changes_drivers_shows(nic: Pf):
     """Without a driver it has no link; bound to vfio-pci, which makes no link, its driver is told all the same."""
     (made,) = nic.make_vfs(1)
     async with discovering() as found:
-        await shows(found, nic, lambda seen: [vf.driver for vf in seen.vfs] == ["igbvf"])
+        await nic_shows(found, nic, lambda seen: [vf.driver for vf in seen.vfs] == ["igbvf"])
         (made.sysfs / "driver/unbind").write_text(made.pci_address)
-        seen = await shows(found, nic, lambda seen: [vf.driver for vf in seen.vfs] == [""])
+        seen = await nic_shows(found, nic, lambda seen: [vf.driver for vf in seen.vfs] == [""])
         assert seen.vfs[0].ifname == ""
         (made.sysfs / "driver_override").write_text("vfio-pci")
         Path("/sys/bus/pci/drivers_probe").write_text(made.pci_address)
-        await shows(found, nic, lambda seen: [vf.driver for vf in seen.vfs] == ["vfio-pci"])
+        await nic_shows(found, nic, lambda seen: [vf.driver for vf in seen.vfs] == ["vfio-pci"])
 
 
 async def test_a_vf_in_a_pod_has_no_link_on_the_node(nic: Pf, ip: Ip, pod: str):
@@ -136,13 +112,13 @@ async def test_a_vf_in_a_pod_has_no_link_on_the_node(nic: Pf, ip: Ip, pod: str):
     (made,) = nic.make_vfs(1)
     ifname = made.ifname
     async with discovering() as found:
-        await shows(found, nic, lambda seen: [vf.ifname for vf in seen.vfs] == [ifname])
+        await nic_shows(found, nic, lambda seen: [vf.ifname for vf in seen.vfs] == [ifname])
         ip("link", "set", ifname, "netns", pod)
-        seen = await shows(found, nic, lambda seen: [vf.ifname for vf in seen.vfs] == [""])
+        seen = await nic_shows(found, nic, lambda seen: [vf.ifname for vf in seen.vfs] == [""])
         assert (seen.vfs[0].driver, seen.vfs[0].ifindex) == ("igbvf", 0)
         ip("-netns", pod, "link", "set", ifname, "netns", "1")
-        await shows(found, nic, lambda seen: [vf.ifname for vf in seen.vfs] == [ifname])
+        await nic_shows(found, nic, lambda seen: [vf.ifname for vf in seen.vfs] == [ifname])
         ip("link", "set", ifname, "name", "fastvf")
         ip("link", "property", "add", "dev", "fastvf", "altname", "fast-for-pods")
-        seen = await shows(found, nic, lambda seen: seen.vfs[0].altnames == ("fast-for-pods",))
+        seen = await nic_shows(found, nic, lambda seen: seen.vfs[0].altnames == ("fast-for-pods",))
         assert seen.vfs[0].ifname == "fastvf"
