@@ -97,6 +97,9 @@ class NodeView:
     """ifname to Nic, sorted by ifname."""
     devices_held: frozenset[str] = frozenset()
     """PCI addresses, or ifnames of devices without one, that attachments hold or the kubelet has given to pods."""
+    uses: Mapping[tuple[int, int], Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    """How links of the node itself use NICs, as :mod:`multinic_core.parents` tells uses apart: ifindex of the NIC and
+    VLAN id, 0 for none, to the uses, each with the name of such a link."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Networks that would use one NIC in ways that do not go together: told before the kernel is asked, by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,35 @@ async def test_what_was_taken_over_counts_too(rig: Rig):
     await rig.call("ADD", plugin=L3)
     rig.lose_journal()
     assert "ipvlan, mode l3, flag bridge by 1 pod" in await rig.refused(NicInUseError, "ADD", "c2", plugin=BRIDGE)
+
+
+OF_NODE = {(11, 0): {"ipvlan, mode l2, flag bridge": "hand0"}, (12, 100): {"macvlan": "hand1"}}
+"""What discovery says of a node on which a person made two links."""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [
+        (L3, "link 'net1-0': found NIC 'eth1' in use (ipvlan, mode l2, flag bridge by link 'hand0' of the node)"),
+        (BRIDGE, "(ipvlan, mode l2, flag bridge by link 'hand0' of the node), which does not go with macvlan"),
+        (
+            L3 | {"vlan": 100},
+            "link 'net1-1': found VLAN 100 of NIC 'eth2' in use (macvlan by link 'hand1' of the node)",
+        ),
+    ],
+)
+async def test_links_of_the_node_itself_count_too(rig: Rig, plugin: dict[str, str], words: str):
+    """Such as one made by hand: the kernel would change an ipvlan link of another mode in silence."""
+    rig.view = replace(rig.view, uses=OF_NODE)
+    assert words in await rig.refused(NicInUseError, "ADD", plugin=plugin)
+    rig.assert_clean()
+
+
+@pytest.mark.parametrize("plugin", [L3 | {"mode": "l2"}, BRIDGE | {"vlan": 100}, L3 | {"vlan": 200}])
+async def test_links_of_the_node_that_go_together_are_no_obstacle(rig: Rig, plugin: dict[str, str]):
+    """The same mode, another VLAN, or a kind that shares."""
+    rig.view = replace(rig.view, uses=OF_NODE)
+    assert await rig.call("ADD", plugin=plugin)
 
 
 def link(ifindex: int, kind: str = "macvlan", vlan: int = 0, **attributes: int) -> CreateLink:

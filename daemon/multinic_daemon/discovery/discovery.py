@@ -21,7 +21,7 @@ import trio
 from multinic_core.errors import KernelError
 from multinic_core.plan import IPAddress, IPInterface, Nic, NodeView
 from multinic_daemon.discovery.hardware import HardwareReader
-from multinic_daemon.discovery.nics import NodeFacts, is_default, primary_nics, secondary_nics
+from multinic_daemon.discovery.nics import NodeFacts, is_default, node_uses, primary_nics, secondary_nics
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, open_netns
 from multinic_daemon.netlink import events as ev
 from multinic_daemon.netlink import requests as rq
@@ -211,7 +211,8 @@ class Discovery:
         facts, nics = await trio.to_thread.run_sync(read)
         self._last_primary = primary_nics(facts)
         self._links = {link.ifindex: link for link in facts.links}
-        view = NodeView(self._view.name, MappingProxyType({nic.ifname: nic for nic in nics}))
+        by_name = MappingProxyType({nic.ifname: nic for nic in nics})
+        view = NodeView(self._view.name, by_name, uses=node_uses(facts.links))
         if view != self._view:
             if _without_vfs(view) != _without_vfs(self._view):  # those come and go with pods
                 log.info("NICs changed", extra={"node": view.name, "nics": list(view.nics)})

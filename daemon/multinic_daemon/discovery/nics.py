@@ -39,10 +39,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from multinic_core.parents import use_of_parent
 from multinic_core.plan import IPAddress, IPInterface, Nic
 from multinic_daemon.discovery.hardware import NO_HARDWARE, Hardware
 from multinic_daemon.netlink.observed import Address, Link, Route
-from multinic_daemon.podlinks.vlans import made_for_pods
+from multinic_daemon.podlinks.kernel import Parent
+from multinic_daemon.podlinks.vlans import made_for_pods, vlan_links
 
 _LEADING_OUT = frozenset({"", "bond", "team", "vlan", "ipoib", "veth"})
 _POD_LIKE = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
@@ -127,6 +129,19 @@ def secondary_nics(facts: NodeFacts) -> tuple[Nic, ...]:
         ):
             found[link.ifname] = _nic(link, own, facts.hardware)
     return tuple(found[name] for name in sorted(found))
+
+
+def node_uses(links: Sequence[Link]) -> dict[tuple[int, int], dict[str, str]]:
+    """How links of the node use its other links; what ``NodeView.uses`` is."""
+    vlans = {link.ifindex: parent for parent, link in vlan_links(links).items()}
+    found: dict[tuple[int, int], dict[str, str]] = {}
+    for link in links:
+        # only here, as reading what a link of another kind is made with takes long
+        if link.link_kind in _POD_LIKE and link.parent_netns_id is None:
+            use, own = use_of_parent(link.link_kind, link.attributes), Parent(link.parent_ifindex)
+            for parent in {own, vlans.get(link.parent_ifindex, own)}:  # a VLAN link may be a NIC itself
+                found.setdefault(parent, {}).setdefault(use, link.ifname)
+    return found
 
 
 def _counts(address: Address) -> bool:

@@ -150,7 +150,7 @@ def prepare(
         return Plan((*plan.steps, *told)) if told else plan
 
     links, plan, stages = plan_stages(call, source, links, plan_for)
-    require_shareable(plan.links, engine.journal.sharing)
+    require_shareable(plan.links, engine.journal.sharing, view.uses)
     require_unused(plan.devices, engine.journal.sharing, view.nics)
     moved = allocating.cursors(allocations, call.static)
     why = decision(selection, netconf, network, members)

@@ -1,7 +1,8 @@
 """Refuses a use of a NIC that does not go together with what others on this node make of it.
 
-The journal knows who uses a NIC how, so this is told before anything is done and by the names of networks. Links that
-are not ours only the kernel knows; it has the last word (:mod:`multinic_daemon.podlinks.obstacles`).
+The journal knows which pods use a NIC how, and discovery which links of the node itself do, so this is told before
+anything is done and by name. Links in other namespaces that are not ours only the kernel knows; it has the last word
+(:mod:`multinic_daemon.podlinks.obstacles`).
 """
 
 from __future__ import annotations
@@ -9,28 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from multinic_core.errors import NicInUseError
-from multinic_core.parents import PASSTHRU, use_of_parent
+from multinic_core.parents import PASSTHRU, go_together, use_of_parent
 from multinic_core.plan import CreateLink
 from multinic_daemon.journal.sharing import Sharing
 
+Uses = Mapping[tuple[int, int], Mapping[str, str]]
+"""As :class:`multinic_core.plan.NodeView` has them."""
 
-def require_shareable(links: Iterable[CreateLink], sharing: Sharing) -> None:
+
+def require_shareable(links: Iterable[CreateLink], sharing: Sharing, of_node: Uses) -> None:
     """Let pass what can be beside everything that is there.
 
+    Args:
+        of_node: how links of the node itself use its NICs.
+
     Raises:
-        NicInUseError: says which networks use the NICs in which way, and what would go together; all links at once.
+        NicInUseError: says who uses the NICs in which way, and what would go together; all links at once.
     """
-    problems = [_problem(link, others) for link in links if (others := sharing.obstacles(link))]
+    problems = [problem for link in links if (problem := _problem(link, sharing, of_node))]
     if problems:
         raise NicInUseError("; ".join(problems))
 
 
-def _problem(link: CreateLink, others: Mapping[str, Mapping[str, int]]) -> str:
-    nic = f"NIC {link.parent!r}" if not link.vlan else f"VLAN {link.vlan} of NIC {link.parent!r}"
+def _problem(link: CreateLink, sharing: Sharing, of_node: Uses) -> str:
+    pods = sharing.obstacles(link)
+    if not pods and not of_node:
+        return ""
     wanted = use_of_parent(link.link_kind, link.attributes)
-    held = " and ".join(f"{use} by {_users(networks)}" for use, networks in sorted(others.items()))
-    found = f"link {link.ifname!r}: found {nic} in use ({held}), which does not go with {wanted}"
-    return f"{found}; {_way_out(wanted, others)}"
+    own = of_node.get((link.parent_ifindex, link.vlan), {})
+    held = [f"{use} by {_users(networks)}" for use, networks in sorted(pods.items())]
+    strange = {use: name for use, name in sorted(own.items()) if not go_together(use, wanted)}
+    held += [f"{use} by link {name!r} of the node" for use, name in strange.items()]
+    if not held:
+        return ""
+    nic = f"NIC {link.parent!r}" if not link.vlan else f"VLAN {link.vlan} of NIC {link.parent!r}"
+    found = f"link {link.ifname!r}: found {nic} in use ({' and '.join(held)}), which does not go with {wanted}"
+    return f"{found}; {_way_out(wanted, [*pods, *strange])}"
 
 
 def _users(networks: Mapping[str, int]) -> str:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from multinic_daemon.discovery.hardware import Hardware
-from multinic_daemon.discovery.nics import NodeFacts, secondary_nics
+from multinic_daemon.discovery.nics import NodeFacts, node_uses, secondary_nics
 from multinic_daemon.discovery.pci import PciFunction
 from multinic_daemon.discovery.sysfs import DeviceFacts
 from multinic_daemon.netlink import Address, Link, Route
+from multinic_daemon.netlink.kinds import encode_attributes
 from multinic_daemon.podlinks.vlans import VLAN_GROUP
 
 from multinic_core import Nic, Vf
@@ -80,6 +81,22 @@ def test_a_vlan_link_that_we_made_for_pods_is_no_nic():
     on_it = [address(3, "10.0.1.5/24")]
     assert taken(vlan, addresses=on_it) == ["eth1.100"]
     assert taken(vlan._replace(group=VLAN_GROUP), addresses=on_it) == []
+
+
+def test_uses_that_the_node_itself_makes_of_its_nics_are_told():
+    """By NIC and by VLAN of it; of a VLAN link both ways, as it may be a NIC itself. Other namespaces do not count."""
+    vlan_data = encode_attributes("vlan", {"IFLA_VLAN_ID": 7})
+    passthru, l3 = ({"IFLA_MACVLAN_MODE": 8}, {"IFLA_IPVLAN_MODE": 1})
+    links = [
+        link(3, "eth1"),
+        link(4, "eth1.7", link_kind="vlan", parent_ifindex=3, info_data=vlan_data),
+        link(5, "mv0", link_kind="macvlan", parent_ifindex=3, info_data=encode_attributes("macvlan", passthru)),
+        link(6, "iv0", link_kind="ipvlan", parent_ifindex=4, info_data=encode_attributes("ipvlan", l3)),
+        link(7, "iv1", link_kind="ipvlan", parent_ifindex=3, parent_netns_id=1),
+        link(8, "veth0", link_kind="veth", parent_ifindex=3),
+    ]
+    l3_use = {"ipvlan, mode l3, flag bridge": "iv0"}
+    assert node_uses(links) == {(3, 0): {"macvlan, mode passthru": "mv0"}, (4, 0): l3_use, (3, 7): l3_use}
 
 
 def test_neither_the_loopback_nor_the_primary_nic_is_taken():

@@ -120,6 +120,22 @@ def test_a_link_of_the_node_that_is_in_the_way_is_named(ground: Any):
     assert "NIC 'eth1' is used by link 'hand' on the node (macvlan)" in caught.value.details
 
 
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        pytest.param(["macvlan", "mode", "passthru"], "macvlan, mode passthru", marks=macvlan),
+        pytest.param(["ipvlan", "mode", "l3s", "vepa"], "ipvlan, mode l3s, flag vepa", marks=ipvlan),
+    ],
+)
+async def test_discovery_knows_how_the_node_itself_uses_a_nic(ground: Any, kind: list[str], use: str):
+    """So it is known before the kernel is asked, which would change ipvlan links of another mode in silence."""
+    ifindex = ground.nic("eth1", "10.0.1.5/24")
+    discovery = Discovery("n1", netns=ground.node)
+    assert (await discovery.look()).uses == {}
+    ground.ip(ground.node, "link", "add", "hand", "link", "eth1", "type", *kind)
+    assert (await discovery.look()).uses == {(ifindex, 0): {use: "hand"}}
+
+
 @macvlan
 @pytest.mark.link_kind("bridge")
 def test_a_nic_that_belongs_to_a_bridge_is_told(ground: Any):
