@@ -17,7 +17,8 @@ on_macvlan = pytest.mark.parametrize("crash_node", [MACVLAN], indirect=True)
 on_both = pytest.mark.parametrize("crash_node", [MACVLAN, IPVLAN], indirect=True)
 
 CHECK_FAILED = 101
-IPAM = {"type": "multi-nic-ipam", "routes": [{"dst": "172.16.0.0/12", "gw": "192.168.0.1"}]}
+SPREAD = [{"dst": "10.80.0.0/16", "gw": gateway} for gateway in ("192.168.0.9", "192.168.64.9")]
+IPAM = {"type": "multi-nic-ipam", "routes": [{"dst": "172.16.0.0/12", "gw": "192.168.0.1"}, *SPREAD]}
 OUR_PROTOCOL = "109"
 
 
@@ -51,6 +52,9 @@ def mutilations(result: Any) -> dict[str, tuple[str, str]]:
         "ip route flush table 1101": "on link 'net1-1' in table 1101 is missing",
         "ip route del 172.16.0.0/12 table main": "route 172.16.0.0/12 via 192.168.0.1 on link 'net1-0' is missing",
         "ip route del 172.16.0.0/12 table 1100": "on link 'net1-0' in table 1100 is missing",
+        "ip route replace 10.80.0.0/16 via 192.168.0.9 table main": (
+            "route 10.80.0.0/16 via 192.168.0.9 on link 'net1-0' and via 192.168.64.9 on link 'net1-1' is missing"
+        ),
         f"echo 1 > {conf}/rp_filter": "'net1-1' has rp_filter 1, expected 2",
         f"echo 0 > {conf}/arp_ignore": "'net1-1' has arp_ignore 0, expected 1",
         f"echo 0 > {conf}/arp_announce": "'net1-1' has arp_announce 0, expected 2",
