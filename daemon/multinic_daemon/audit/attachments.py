@@ -10,18 +10,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from multinic_core.plan import AddAddress, AddRule, IPAddress, IPInterface, Plan
+from multinic_core.devices import TakeDevice, VfSettings
+from multinic_core.plan import AddAddress, AddRule, CreateLink, IPAddress, IPInterface, Plan
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.mirror import Entries, mirror_text, mirrored
 from multinic_daemon.audit.residence import Residence, ours
 from multinic_daemon.audit.world import NamespaceSeen, NotCompared, Row, Sandbox, World
 from multinic_daemon.netlink import Link
 from multinic_daemon.podlinks.compare import compare
+from multinic_daemon.podlinks.vfs import setting_differences
 
 CALL_SECONDS = 90.0
 """An ADD or DEL that a running daemon has worked on for longer is stuck. Above its own limit and that of undoing."""
 IFA_F_PERMANENT = 0x80
 """Source: linux/if_addr.h. Addresses with a lifetime come from router advertisements, not from people."""
+VfsSeen = Mapping[int, Mapping[int, VfSettings]]
 NO_SANDBOX = Sandbox(None, "not looked for")
 
 
@@ -77,7 +80,7 @@ def _judge_row(row: Row, world: World, seen: _Seen) -> Iterator[Finding]:
         *(
             finding(kind, kernel="; ".join(sentences))
             for kind, sentences in _kernel_differences(
-                record.plan, seen.namespace, world.kernel.routing.links.values()
+                record.plan, seen.namespace, world.kernel.routing.links.values(), world.kernel.vfs
             ).items()
             if sentences
         ),
@@ -129,7 +132,7 @@ def _see(row: Row, world: World, residence: Residence, entries: Entries | None) 
 
 
 def _kernel_differences(
-    plan: Plan, namespace: NamespaceSeen | None, node_links: Iterable[Link]
+    plan: Plan, namespace: NamespaceSeen | None, node_links: Iterable[Link], vfs: VfsSeen
 ) -> Mapping[Kind, list[str]]:
     """Sentences by kind; nothing without a namespace to look into."""
     if namespace is None:
@@ -144,7 +147,8 @@ def _kernel_differences(
             if isinstance(step, AddRule) or (step.ifname in links and not isinstance(step, AddAddress))
         )
     )
-    wanted: dict[str, set[IPInterface]] = {step.ifname: set() for step in there.links}
+    links_made: list[CreateLink | TakeDevice] = [*plan.links, *(step for step in plan.devices if step.device)]
+    wanted: dict[str, set[IPInterface]] = {step.ifname: set() for step in links_made if step.ifname in links}
     for step in plan.addresses:
         if step.ifname in wanted:
             wanted[step.ifname].add(step.address)
@@ -155,10 +159,18 @@ def _kernel_differences(
         addresses += [f"{ifname} lacks {address}" for address in _sorted(planned - {each.address for each in held})]
         addresses += [f"{ifname} has {address} beyond the row" for address in _sorted(lasting - planned)]
     return {
-        Kind.LINKS_MISSING: [f"{step.ifname} is missing" for step in plan.links if step.ifname not in links],
-        Kind.LINK_DIFFERS: compare(there, observed, namespace.node_netns_id, node_links),
+        Kind.LINKS_MISSING: [f"{step.ifname} is missing" for step in links_made if step.ifname not in links],
+        Kind.LINK_DIFFERS: [
+            *compare(there, observed, namespace.node_netns_id, node_links),
+            *_vf_differences(plan, vfs),
+        ],
         Kind.ADDRESS_DIFFERS: addresses,
     }
+
+
+def _vf_differences(plan: Plan, vfs: VfsSeen) -> Iterator[str]:
+    for step in plan.vfs:
+        yield from setting_differences(step, vfs.get(step.parent_ifindex, {}).get(step.index))
 
 
 def _sorted(addresses: Iterable[IPInterface]) -> list[IPInterface]:
@@ -180,7 +192,9 @@ def _kernel_text(row: Row, seen: _Seen) -> str:
     if seen.namespace is None:
         return "no links" if seen.sandbox.gone else "not compared"
     there = {link.ifname for link in seen.namespace.observed.links}
-    return ", ".join(link.ifname for link in row.record.plan.links if link.ifname in there) or "no links"
+    plan = row.record.plan
+    made = [*(step.ifname for step in plan.links), *(step.ifname for step in plan.devices)]
+    return ", ".join(ifname for ifname in made if ifname in there) or "no links"
 
 
 def _sandbox_text(row: Row, sandbox: Sandbox) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from multinic_core.devices import VfSettings
 from multinic_core.model import PoolAllocation
 from multinic_core.plan import Allocation
 from multinic_daemon.hostroutes.desired import NetworkRoutes, RoutingState
@@ -82,6 +83,8 @@ class KernelSeen:
     """By the path in the journal's rows."""
     routing: RoutingState
     """Beside our routes, all routes of the tables that our rules lead to."""
+    vfs: Mapping[int, Mapping[int, VfSettings]] = field(default_factory=dict)
+    """ifindex of each NIC of the node that has VFs to VF index to settings."""
     hidden: int = 0
     """Processes whose namespaces this one may not look into."""
 

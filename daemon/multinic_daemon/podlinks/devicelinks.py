@@ -1,11 +1,12 @@
-"""Which link is which device, by what stays with it: its PCI address and the marks that it got."""
+"""Which link is which device, by what stays with it: its PCI address and the marks that it got; and its MAC address."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from multinic_core.devices import TakeDevice
-from multinic_daemon.netlink import Link
+from multinic_daemon.netlink import Conversation, Link, Refusal
+from multinic_daemon.netlink import devices as dv
 from multinic_daemon.podlinks.marks import GROUPS
 
 
@@ -38,6 +39,23 @@ def _candidates(step: TakeDevice, links: Sequence[tuple[Link, str]], group: int,
         yield from (link for link in untold if link.ifname in (step.ifname, step.device))
     macs = {mac.lower() for mac in (step.mac_address, step.mac_address_before) if mac}
     yield from (link for link in untold if link.mac_address in macs)
+
+
+def set_mac_address(kernel: Conversation, link: Link, mac_address: str, subject: str) -> Refusal | None:
+    """Give a link that is down this address; why not, or None.
+
+    The driver of a VF asks that of its physical function, and some are not heard before they were brought up once after
+    a change there.
+    """
+    change = dv.change_link(link.ifindex, subject, mac_address=mac_address)
+    (refusal,) = kernel.ask([change])
+    if refusal is None:
+        return None
+    up, down = (dv.change_link(link.ifindex, subject, up=up) for up in (True, False))
+    _, refusal, _ = kernel.ask([up, change, down])
+    if refusal is not None:
+        (refusal,) = kernel.ask([change])
+    return refusal
 
 
 def subject_of(step: TakeDevice) -> str:

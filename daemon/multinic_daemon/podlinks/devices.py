@@ -14,15 +14,17 @@ from multinic_core.devices import TakeDevice
 from multinic_core.errors import ConfigError, KernelError
 from multinic_core.plan import Plan
 from multinic_daemon import crashpoints
+from multinic_daemon.discovery.pci import SYSFS
+from multinic_daemon.discovery.sysfs import function_address
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, Request
 from multinic_daemon.netlink import devices as dv
 from multinic_daemon.netlink.observed import read_links
 from multinic_daemon.podlinks import vfs
-from multinic_daemon.podlinks.devicelinks import subject_of
-from multinic_daemon.podlinks.drivers import SYSFS, pci_address_of
+from multinic_daemon.podlinks.devicelinks import set_mac_address, subject_of
 from multinic_daemon.podlinks.make import AppliedLink
 from multinic_daemon.podlinks.marks import GROUPS, mark_text
 
+_MAC_WAY_OUT = "the device's driver takes no such address: ask for none, or for another one"
 _ABSENT = "the device is not on the node: wait for it to return or choose another"
 
 
@@ -47,7 +49,8 @@ def take(
     node.do([_mark(found[step.ifname], step, group) for step in moved])
     crashpoints.reached("devices.marked")
     # While nobody has said so for it, a VF may choose its own address; later only some drivers let it.
-    node.ask([_set_mac(found[step.ifname], step) for step in moved if step.mac_address])
+    changes = [(found[step.ifname].ifindex, step) for step in moved if step.mac_address]
+    node.ask([dv.change_link(index, "", mac_address=step.mac_address) for index, step in changes])
     vfs.configure(node, settings)
     crashpoints.reached("devices.configured")
     node.do(
@@ -69,9 +72,9 @@ def _find_on_node(steps: Sequence[TakeDevice], links: Sequence[Link], group: int
     problems: list[str] = []
     for step in steps:
         link = next((each for each in links if each.ifname == step.device), None)
-        if link is None or (step.pci_address and pci_address_of(link, sysfs) != step.pci_address):
+        if link is None or (step.pci_address and function_address(link, sysfs) != step.pci_address):
             link = next(
-                (each for each in links if step.pci_address and pci_address_of(each, sysfs) == step.pci_address), None
+                (each for each in links if step.pci_address and function_address(each, sysfs) == step.pci_address), None
             )
         if link is None:
             raise KernelError(subject_of(step), errno.ENODEV, details=_ABSENT)
@@ -102,23 +105,19 @@ def _set_up_inside(steps: Sequence[TakeDevice], pod: Conversation, group: int) -
         there = {link.ifname: link for link in read_links(pod) if link.group == group}
         if lost := [step for step in steps if step.ifname not in there]:
             raise KernelError(f"{subject_of(lost[0])} has not arrived in the pod", errno.ENODEV, details=_ABSENT)
-        asked = []
-        for step in steps:
-            link = there[step.ifname]
-            if step.mtu and link.mtu != step.mtu:
-                subject = f"mtu {step.mtu} of {subject_of(step)}"
-                asked.append(dv.change_link(link.ifindex, subject, mtu=step.mtu))
-            if step.mac_address and link.mac_address != step.mac_address.lower():
-                asked.append(_set_mac(link, step))
-        if not asked:
-            return tuple(
-                AppliedLink(step.ifname, link.ifindex, link.mac_address, link.mtu)
-                for step in steps
-                for link in (there[step.ifname],)
-            )
+        wanted = [(step, there[step.ifname]) for step in steps]
+        mtus = [(step, link) for step, link in wanted if step.mtu and link.mtu != step.mtu]
+        macs = [(step, link) for step, link in wanted if step.mac_address.lower() not in ("", link.mac_address)]
+        if not mtus and not macs:
+            return tuple(AppliedLink(step.ifname, link.ifindex, link.mac_address, link.mtu) for step, link in wanted)
         if attempt == "set":
-            pod.do(asked)
-    raise KernelError(f"{asked[0].subject} was taken by its driver, and is not so", errno.EADDRNOTAVAIL)
+            pod.do([dv.change_link(link.ifindex, _mtu_subject(step), mtu=step.mtu) for step, link in mtus])
+            for step, link in macs:
+                refusal = set_mac_address(pod, link, step.mac_address, _mac_subject(step))
+                if refusal is not None:
+                    raise refusal.error(_mac_subject(step), _MAC_WAY_OUT)
+    subject = _mac_subject(macs[0][0]) if macs else _mtu_subject(mtus[0][0])
+    raise KernelError(f"{subject}: its driver took it, and it is not so", errno.EADDRNOTAVAIL)
 
 
 def _mark(link: Link, step: TakeDevice, group: int) -> Request:
@@ -126,6 +125,9 @@ def _mark(link: Link, step: TakeDevice, group: int) -> Request:
     return dv.change_link(link.ifindex, subject, group=group, alias=mark_text(step.device), up=False)
 
 
-def _set_mac(link: Link, step: TakeDevice) -> Request:
-    subject = f"MAC address {step.mac_address} of {subject_of(step)}"
-    return dv.change_link(link.ifindex, subject, mac_address=step.mac_address)
+def _mac_subject(step: TakeDevice) -> str:
+    return f"MAC address {step.mac_address} of {subject_of(step)}"
+
+
+def _mtu_subject(step: TakeDevice) -> str:
+    return f"mtu {step.mtu} of {subject_of(step)}"

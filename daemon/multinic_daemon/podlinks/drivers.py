@@ -6,45 +6,15 @@ from pathlib import Path
 
 from multinic_core.devices import TakeDevice
 from multinic_core.errors import KernelError
-from multinic_daemon.netlink import Link
+from multinic_daemon.discovery.pci import SYSFS, driver
 
-SYSFS = Path("/sys")
 USER_SPACE = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
 """Drivers that hand a function to a process: it has no netdev."""
 
 
-def pci_address_of(link: Link, sysfs: Path = SYSFS) -> str:
-    """The PCI function that a link sits on; "" for none, and where it cannot be told.
-
-    Kernels before 5.14 do not name it: then it is told of links in the namespace of whoever mounted sysfs, alone.
-    """
-    if link.bus == "pci":
-        return link.bus_device
-    if link.bus == "virtio":
-        parent = (sysfs / "bus" / "virtio" / "devices" / link.bus_device).resolve().parent.name
-        return parent if ":" in parent else ""
-    entry = sysfs / "class" / "net" / link.ifname
-    if link.bus or link.link_kind or link.loopback or _text(entry / "ifindex") != str(link.ifindex):
-        return ""
-    if _text(entry / "address") != link.mac_address:
-        return ""  # the same name and index in another namespace
-    name = (entry / "device").resolve().name
-    return name if ":" in name else ""
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
 def driver_of(pci_address: str, sysfs: Path = SYSFS) -> str:
     """The driver that the function is bound to; "" for none, and where there is no such function."""
-    try:
-        return (_folder(pci_address, sysfs) / "driver").readlink().name
-    except OSError:
-        return ""
+    return driver(_folder(pci_address, sysfs))
 
 
 def has_netdev(pci_address: str, sysfs: Path = SYSFS) -> bool:

@@ -20,13 +20,15 @@ from multinic_core.devices import TakeDevice
 from multinic_core.errors import ContainerGoneError, KernelError
 from multinic_core.plan import Plan
 from multinic_daemon import crashpoints
+from multinic_daemon.discovery.pci import SYSFS
+from multinic_daemon.discovery.sysfs import function_address
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, open_netns
 from multinic_daemon.netlink import devices as dv
 from multinic_daemon.netlink import requests as rq
 from multinic_daemon.netlink.observed import read_links
 from multinic_daemon.podlinks import vfs
-from multinic_daemon.podlinks.devicelinks import match, subject_of
-from multinic_daemon.podlinks.drivers import SYSFS, has_netdev, pci_address_of, rebind
+from multinic_daemon.podlinks.devicelinks import match, set_mac_address, subject_of
+from multinic_daemon.podlinks.drivers import has_netdev, rebind
 from multinic_daemon.podlinks.marks import GROUPS
 from multinic_daemon.podlinks.namespaces import find_namespaces
 
@@ -60,7 +62,7 @@ def give_back(plan: Plan, netns: str, group: int, *, node_netns: str | None = No
         search.bring_home(netns, node)
         crashpoints.reached("devices.returned")
         vfs.restore(node, plan.vfs)
-        home = match(search.steps, [(link, pci_address_of(link, sysfs)) for link in read_links(node)], group)
+        home = match(search.steps, [(link, function_address(link, sysfs)) for link in read_links(node)], group)
         for step in search.steps:
             if (link := home.get(step.ifname)) is not None:
                 _restore(node, step, link, group)
@@ -115,7 +117,7 @@ class _Search:
         return waited < UNSEEN_SECONDS
 
     def _match(self, links: Sequence[Link], *, certain: bool = False) -> dict[str, Link]:
-        known = [(link, pci_address_of(link, self.sysfs)) for link in links]
+        known = [(link, function_address(link, self.sysfs)) for link in links]
         self.strangers |= {pci for link, pci in known if pci and link.group in GROUPS and link.group != self.group}
         return match(self.steps, known, self.group, certain=certain)
 
@@ -164,17 +166,19 @@ def _restore(node: Conversation, step: TakeDevice, link: Link, group: int) -> No
     asked = [dv.change_link(link.ifindex, f"setting {what} down", up=False)]
     if step.mtu_before and link.mtu != step.mtu_before:
         asked.append(dv.change_link(link.ifindex, f"mtu {step.mtu_before} of {what}", mtu=step.mtu_before))
-    if step.mac_address_before and link.mac_address != step.mac_address_before.lower():
-        mac_address = step.mac_address_before
-        asked.append(dv.change_link(link.ifindex, f"MAC address {mac_address} of {what}", mac_address=mac_address))
     if link.ifname != step.device:
         asked.append(dv.change_link(link.ifindex, f"name {step.device!r} of {what}", ifname=step.device))
+    answers = node.ask(asked)
+    if step.mac_address_before and link.mac_address != step.mac_address_before.lower():
+        subject = f"MAC address {step.mac_address_before} of {what}"
+        asked.append(dv.change_link(link.ifindex, subject))
+        answers.append(set_mac_address(node, link, step.mac_address_before, subject))
     needed = len(asked)
     asked += [dv.add_altname(link.ifindex, name, f"name {name!r} of {what}") for name in step.altnames_before]
     if step.up_before:
         asked.append(dv.change_link(link.ifindex, f"setting {what} up", up=True))
     asked += [rq.add_address(link.ifindex, each, f"address {each} of {what}") for each in step.addresses_before]
-    answers = node.ask(asked)
+    answers += node.ask(asked[needed:])
     crashpoints.reached("devices.restored")
     for position, (request, refusal) in enumerate(zip(asked, answers, strict=True)):
         if refusal is not None and (position < needed or refusal.errno not in _FINE) and refusal.errno != errno.ENODEV:

@@ -58,14 +58,14 @@ def restore(node: Conversation, steps: Sequence[ConfigureVf]) -> None:
 def vf_differences(node: Conversation, steps: Iterable[ConfigureVf]) -> Iterator[str]:
     """How VFs differ from what was laid down, one sentence for each setting."""
     for step in steps:
-        if not (there := _read(node, step)):
-            yield f"{_subject(step)} is missing"
-            continue
-        yield from setting_differences(step, there)
+        yield from setting_differences(step, _read(node, step))
 
 
-def setting_differences(step: ConfigureVf, there: VfSettings) -> Iterator[str]:
-    """The same of one VF whose settings are read already."""
+def setting_differences(step: ConfigureVf, there: VfSettings | None) -> Iterator[str]:
+    """The same of one VF whose settings are read already; None: there is no such VF."""
+    if there is None:
+        yield f"{_subject(step)} is missing"
+        return
     for name in _names():
         wanted, found = getattr(step.settings, name), getattr(there, name)
         if wanted not in (None, "") and not _same(wanted, found):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
+from multinic_core.devices import VfSettings
 from multinic_core.errors import ContainerGoneError, KernelError
 from multinic_daemon.audit.sources.sandboxes import find_sandboxes
 from multinic_daemon.audit.world import KernelSeen, NamespaceSeen
 from multinic_daemon.hostroutes.desired import PROTOCOL, RoutingState, is_ours
-from multinic_daemon.netlink import Conversation, open_netns
+from multinic_daemon.netlink import Conversation, Link, open_netns
+from multinic_daemon.netlink.devices import read_vfs
 from multinic_daemon.netlink.observed import (
     read_addresses,
     read_links,
@@ -41,7 +44,20 @@ def observe_kernel(paths: Iterable[str]) -> KernelSeen:
     for (_, inode), (where, *_) in found.paths.items():
         if (seen := _observe(inode, where)) and (inode in named or _has_links(seen)):
             namespaces[inode] = seen
-    return KernelSeen(namespaces, sandboxes, observe_routing(), len(found.hidden))
+    routing = observe_routing()
+    return KernelSeen(namespaces, sandboxes, routing, observe_vfs(routing.links.values()), len(found.hidden))
+
+
+def observe_vfs(links: Iterable[Link]) -> dict[int, dict[int, VfSettings]]:
+    """ifindex to the VFs of each of these links of the caller's namespace that has some."""
+    found: dict[int, dict[int, VfSettings]] = {}
+    with Conversation() as node:
+        for link in links:
+            if link.bus != "pci":
+                continue
+            with suppress(KernelError):  # gone meanwhile, which is told of with its row
+                found[link.ifindex] = read_vfs(node, link.ifindex)
+    return {ifindex: vfs for ifindex, vfs in found.items() if vfs}
 
 
 def observe_routing() -> RoutingState:
