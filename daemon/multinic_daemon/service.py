@@ -15,7 +15,7 @@ from multinic_core.kube import connect
 from multinic_core.registry import load_plugins
 from multinic_daemon.calls.server import serve_socket
 from multinic_daemon.cluster import Cluster
-from multinic_daemon.devices import KubeletDevices, ResourceDevices
+from multinic_daemon.devices import KubeletDevices
 from multinic_daemon.discovery.discovery import Discovery
 from multinic_daemon.discovery.held import held_nics
 from multinic_daemon.discovery.publish import serve_publishing
@@ -97,7 +97,7 @@ async def run_daemon(settings: Settings) -> None:
         facts = NodeFactSource(NodePods(kubernetes, settings.node), kubelet)
         rates = Rates(discovery.view)
         engine.tell, engine.facts, engine.rates = events.tell, facts, rates
-        engine.device_source, engine.fresh = ResourceDevices(kubelet), discovery.renew
+        engine.device_source, engine.fresh = kubelet.of_resources, discovery.renew
         engine.devices_changed = discovery.refresh
         engine.outside.cni_bin = settings.cni_bin
         adoption = Adoption(engine, kubernetes, settings.node, pools)

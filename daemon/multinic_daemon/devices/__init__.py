@@ -7,6 +7,5 @@ cannot be understood is an error that says so. grpcio costs 14 MiB of memory, so
 
 from multinic_daemon.devices.given import GivenDevice, PodDevices
 from multinic_daemon.devices.kubelet import KubeletDevices
-from multinic_daemon.devices.resources import ResourceDevices
 
-__all__ = ["GivenDevice", "KubeletDevices", "PodDevices", "ResourceDevices"]
+__all__ = ["GivenDevice", "KubeletDevices", "PodDevices"]

@@ -44,13 +44,8 @@ class KubeletDevices:
         self._timeout_seconds = timeout_seconds
         self._turns = trio.CapacityLimiter(ASKING)
 
-    @property
-    def exists(self) -> bool:
-        """Whether the kubelet may tell of devices at all: where it does not, no device plugin gives any."""
-        return self._socket.exists() or self._checkpoint.exists()
-
     async def of_pod(self, pod: PodReference) -> PodDevices:
-        """What one pod was given; nothing when the kubelet does not know it.
+        """What one pod was given; nothing when the kubelet does not know it, and where no kubelet runs.
 
         Args:
             pod: with namespace and name for the service, and with its UID for the file.
@@ -64,7 +59,7 @@ class KubeletDevices:
 
             return podresources.pod_devices(self._socket, pod, timeout_seconds=self._timeout_seconds)
 
-        return await self._answer(ask, partial(_of_uid, pod))
+        return await self._answer(ask, partial(_of_uid, pod), PodDevices(pod))
 
     async def of_resources(self, pod: PodReference, resources: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
         """Ids of the pod's devices of these resources, in their order, and ids of all devices of other pods.
@@ -72,7 +67,8 @@ class KubeletDevices:
         Ids that are PCI addresses are written as sysfs writes them. A device that is the pod's is nobody else's, though
         a pod that has ended may still be listed with it. Raises as :meth:`of_pod`.
         """
-        told = await self._answer(self._ask_all, partial(_of_uid_and_others, pod))
+        nothing: tuple[PodDevices, ...] = ()
+        told = await self._answer(self._ask_all, partial(_of_uid_and_others, pod), nothing)
         own = [each for each in told if _is(each.pod, pod)]
         ids = (_normal(id_) for name in resources for each in own for id_ in each.ids(name))
         held = {_normal(device.id) for each in own for device in each.devices}
@@ -84,17 +80,22 @@ class KubeletDevices:
 
         return podresources.all_devices(self._socket, timeout_seconds=self._timeout_seconds)
 
-    async def _answer(self, ask: Callable[[], T], take: Callable[[dict[str, PodDevices]], T]) -> T:
+    async def _answer(self, ask: Callable[[], T], take: Callable[[dict[str, PodDevices]], T], nothing: T) -> T:
+        """What ``ask`` brings from the service, or ``take`` makes of the file; ``nothing`` where there is neither."""
         # the question ends by itself within its time, whether or not somebody still waits for it
-        return await trio.to_thread.run_sync(self._ask, ask, take, limiter=self._turns, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(self._ask, ask, take, nothing, limiter=self._turns, abandon_on_cancel=True)
 
-    def _ask(self, ask: Callable[[], T], take: Callable[[dict[str, PodDevices]], T]) -> T:
+    def _ask(self, ask: Callable[[], T], take: Callable[[dict[str, PodDevices]], T], nothing: T) -> T:
         failure = f"no socket {str(self._socket)!r}"
         if self._socket.exists():  # else grpcio is not even imported
             try:
                 return ask()
             except ServiceError as error:
                 failure = str(error)
+        elif not self._checkpoint.exists():
+            # a kubelet has at least one of them, so there is no device plugin either
+            log.warning("no kubelet tells of devices", extra={"looked_for": [str(self._socket), str(self._checkpoint)]})
+            return nothing
         try:
             found = take(read_checkpoint(self._checkpoint))
         except CheckpointError as error:

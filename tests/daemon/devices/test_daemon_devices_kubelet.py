@@ -191,12 +191,21 @@ async def test_a_question_that_nobody_waits_for_any_more_holds_nobody_up(kubelet
         released.set()
 
 
-async def test_without_any_source_the_error_names_both(tmp_path: Path, devices: KubeletDevices):
+async def test_where_both_fail_the_error_names_both(tmp_path: Path, devices: KubeletDevices):
     """Code 11: the kubelet may be back for the next attempt."""
-    with pytest.raises(DaemonUnavailableError) as caught:
-        await devices.of_pod(POD)
-    assert str(tmp_path / "kubelet.sock") in str(caught.value)
-    assert str(tmp_path / "checkpoint") in str(caught.value)
+    (tmp_path / "checkpoint").write_text("{")
+    for question in (devices.of_pod(POD), devices.of_resources(POD, [GPU])):
+        with pytest.raises(DaemonUnavailableError) as caught:
+            await question
+        assert str(tmp_path / "kubelet.sock") in str(caught.value)
+        assert str(tmp_path / "checkpoint") in str(caught.value)
+
+
+async def test_without_a_kubelet_nothing_was_given(devices: KubeletDevices, caplog: pytest.LogCaptureFixture):
+    """Neither socket nor file is no kubelet, and no device plugin; it is said, as a mount may be missing."""
+    assert await devices.of_pod(POD) == PodDevices(POD)
+    assert await devices.of_resources(PodReference("team-a", "train-0"), [GPU]) == ((), frozenset())
+    assert {record.message for record in caplog.records} == {"no kubelet tells of devices"}
 
 
 def test_a_daemon_that_asks_no_kubelet_has_no_grpc():
