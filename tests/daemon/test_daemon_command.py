@@ -4,10 +4,13 @@ import json
 import logging
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
+from multinic_daemon import service
 from multinic_daemon.__main__ import main
 from multinic_daemon.journal.journal import Journal
 from multinic_daemon.logs import KeyValueFormatter
+from multinic_daemon.service import Settings
 from multinic_daemon.testing import Rig
 
 
@@ -72,3 +75,23 @@ def test_log_line_is_one_line_of_pairs() -> None:
         'time=1970-01-01T00:00:00.000+00:00 level=info logger=x msg="NICs changed"'
         ' nics=["a", "b"] cause="x \\"y\\"\\nz"'
     )
+
+
+def test_folders_of_executables_reach_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By option or environment, else the folder that runtimes use."""
+    seen: list[str] = []
+
+    async def run(settings: Settings) -> None:
+        seen.append(settings.cni_bin)
+
+    monkeypatch.setattr(service, "run_daemon", run)
+    plain = ["--node", "n", "--run-dir", str(tmp_path)]
+    monkeypatch.delenv("MULTINIC_CNI_BIN", raising=False)
+    for arguments, environment in (
+        (plain, {}),
+        ([*plain, "--cni-bin", "/a:/b"], {}),
+        (plain, {"MULTINIC_CNI_BIN": "/usr/libexec/cni"}),
+    ):
+        done = CliRunner(env=environment).invoke(main, arguments)
+        assert done.exit_code == 0, done.output
+    assert seen == ["/opt/cni/bin", "/a:/b", "/usr/libexec/cni"]

@@ -9,6 +9,7 @@ from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.planning import main_plugin
 from multinic_daemon.engine.prepare import node_pools, require_pools
 from multinic_daemon.engine.select import choose, find_members
+from multinic_daemon.engine.sources import Asked, read_source
 from multinic_daemon.engine.stages import require_executables
 
 
@@ -33,6 +34,8 @@ async def status(engine: Engine, call: Invocation) -> None:
             pools = node_pools(engine, netconf.name)
             parents = {pool.parent for pool in pools}
             members = find_members(netconf, engine.view(), parents, engine.cluster.cidr(netconf.name))
+            source = read_source(engine.registry, call)
+            members = source.members(members) if isinstance(source, Asked) else members
             chosen = choose(engine.registry, netconf, network, call.pod, members, engine.view().name).chosen
             require_pools(engine, netconf.name, netconf.ipam.get("type"), chosen, pools)
         else:

@@ -7,6 +7,7 @@ crash, and DEL of what is not there succeeds by the specification.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +23,7 @@ from multinic_daemon import crashpoints
 from multinic_daemon.journal.records import Record
 from multinic_daemon.outside.actions import Actors
 from multinic_daemon.outside.executables import Site, allows_check, find, run_executable, search_path
+from multinic_daemon.podlinks.namespaces import namespace_device
 
 if TYPE_CHECKING:  # the engine has one of these, and so imports this module
     from multinic_daemon.engine.lanes import Lane
@@ -210,8 +212,17 @@ def _site(record: Record, step: RunIpam | RunPlugin, other: str = "", *, gone: b
     """Args: ``gone``: the namespace may be, and is then left out."""
     netns = record.netns
     if gone:
-        netns = next((path for path in (record.netns, other) if path and Path(path).exists()), "")
+        netns = next((path for path in (record.netns, other) if _is_there(path)), "")
     return Site(record.key.container_id, netns, step.ifname, cni_args(record, step), _subject(step))
+
+
+def _is_there(netns: str) -> bool:
+    """Whether a path may lead to a namespace: not where it is gone or only the plain file that an unmounted one leaves."""
+    try:
+        found = Path(netns).stat()
+    except OSError:
+        return False
+    return bool(netns) and (found.st_dev == namespace_device() or not stat.S_ISREG(found.st_mode))
 
 
 def cni_args(record: Record, step: RunIpam | RunPlugin) -> str:

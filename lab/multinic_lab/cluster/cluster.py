@@ -108,7 +108,8 @@ async def open_cluster(
         progress: told one phrase per step.
     """
     network = load_network(scenario.network)
-    plugin = load_plugins().main_plugins[network.spec.plugin.type]
+    registry, named = load_plugins(), network.spec.plugin.type
+    plugin = registry.main_plugin(named) or registry.main_plugins[named]
     kernel, reason = choose_kernel(scenario.kernel, plugin.link_kinds)
     with tempfile.TemporaryDirectory(prefix="multinic-lab-") as temporary:
         home = folder or Path(temporary)

@@ -294,3 +294,22 @@ async def test_status_says_when_an_executable_is_missing(rig: Rig, executables: 
     for ipam in ({"type": "nothing"}, multi_config(eth1={}) | {"ipam_type": "nothing"}):
         assert "ipam.type: no executable 'nothing'" in await rig.refused(NotReadyError, "STATUS", ipam=ipam)
     assert "plugin.type: no executable" in await rig.refused(NotReadyError, "STATUS", plugin={"type": "nothing"})
+
+
+async def test_plain_file_that_an_unmounted_namespace_leaves_is_none(rig: Rig, executables: Executables) -> None:
+    """An executable would fail on it for ever, so it hears that the namespace is gone."""
+    await rig.call("ADD", ipam=IPAM)
+    netns = Path(rig.pod())
+    for file in netns.iterdir():
+        file.unlink()
+    netns.rmdir()
+    netns.touch()
+    await rig.call("DEL", netns=str(netns), ipam=IPAM)
+    assert executables.environment("DEL", "net1-0")["CNI_NETNS"] == ""
+
+
+async def test_status_of_multi_config_needs_one_of_its_nics(rig: Rig, executables: Executables) -> None:
+    """A node that has none of the NICs with an entry cannot serve."""
+    assert "eth1: ipam.args has no entry for it" in await rig.refused(
+        NotReadyError, "STATUS", ipam=multi_config(ens7={})
+    )
