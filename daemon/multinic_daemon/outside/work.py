@@ -217,7 +217,7 @@ def _site(record: Record, step: RunIpam | RunPlugin, other: str = "", *, gone: b
 
 
 def _is_there(netns: str) -> bool:
-    """Whether a path may lead to a namespace: not where it is gone or only the plain file that an unmounted one leaves."""
+    """Whether a path may lead to a namespace; what an unmounted one leaves is a plain file, or nothing."""
     try:
         found = Path(netns).stat()
     except OSError:
