@@ -28,9 +28,6 @@ def test_node_measures_all_contenders_and_prints_one_object():
             assert one > 0
             # milliseconds and multiples are told to two digits
             assert figures["sixteen_to_one"][step][who] == pytest.approx(sixteen / one, abs=0.01)
-        # no part of a call that the daemon sees is hidden from its caller
-        for found_of in figures[step].values():
-            assert found_of["inside"]["least_ms"] < found_of["daemon"]["least_ms"]
     assert figures["throughput"]["pods"] == 2
     memory = figures["memory"]
     assert memory["growth"] == pytest.approx(memory["after"] / memory["before"], abs=0.001)

@@ -184,8 +184,7 @@ async def _serve_client(
                 reply = await _reply(handler, frame, partial(_begin, unanswered, client))
                 _, request = unanswered.pop(client, (read, None))
                 with trio.move_on_after(EXCHANGE_SECONDS):
-                    await _send(client, reply.encode())
-                _tell_time(request, trio.current_time() - read)
+                    _tell_time(request, await _send(client, reply.encode()) - read)
             finally:
                 working.discard(scope)
                 unanswered.pop(client, None)
@@ -212,8 +211,11 @@ async def _receive(client: socket.socket) -> bytes | None:
     return None
 
 
-async def _send(client: socket.socket, reply: bytes) -> None:
-    """All of the reply, or as much of it as the caller stays for; then hang up, which is what the caller waits for."""
+async def _send(client: socket.socket, reply: bytes) -> float:
+    """All of the reply, or as much of it as the caller stays for; then hang up, which is what the caller waits for.
+
+    Gives the moment between the two, by trio's clock.
+    """
     unsent = memoryview(reply)
     while unsent:
         try:
@@ -223,7 +225,9 @@ async def _send(client: socket.socket, reply: bytes) -> None:
         except OSError:
             log.info("caller went away before its reply")
             break
+    written = trio.current_time()
     client.close()
+    return written
 
 
 def _begin(
