@@ -73,6 +73,12 @@ def move_link(ifindex: int, netns: NetnsFile, ifname: str, group: int, subject: 
     return Request(rq.RTM_NEWLINK, 0, body + wire.attribute_u32(rq.IFLA_GROUP, group), subject)
 
 
+def decode_alias(body: bytes) -> str:
+    """The alias of a link, of a message about it; "" for none."""
+    found = wire.attributes(body, rq.IFINFO.size).get(IFLA_IFALIAS, b"")
+    return wire.text(found)
+
+
 def add_altname(ifindex: int, altname: str, subject: str) -> Request:
     """Give a link a further name. EEXIST when it, or another link, has it."""
     return Request(RTM_NEWLINKPROP, wire.NLM_F_CREATE | wire.NLM_F_EXCL, _altname(ifindex, altname), subject)

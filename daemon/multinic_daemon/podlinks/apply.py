@@ -34,7 +34,7 @@ from multinic_daemon.netlink.observed import (
 from multinic_daemon.netlink.shaping import read_shapes, shape
 from multinic_daemon.podlinks.compare import Observed, compare
 from multinic_daemon.podlinks.devices import take as take_devices
-from multinic_daemon.podlinks.giveback import give_back
+from multinic_daemon.podlinks.giveback import give_back, send_home
 from multinic_daemon.podlinks.make import AppliedLink, Made, TakenError, check_free, explained, make_numbered, make_read
 from multinic_daemon.podlinks.obstacles import BY_OTHERS, in_the_way
 from multinic_daemon.podlinks.survey import remove_foreign as remove_foreign
@@ -104,7 +104,7 @@ def _attempt(
     except BaseException as error:
         try:
             give_back(plan, netns, group, node_netns=node_netns)
-            _remove_group(pod, group, plan.rules)
+            _remove_group(pod, group, plan.rules, node_netns)
         except KernelError as failed:
             error.add_note(f"links of group {group} may be left: {failed}")
         raise
@@ -139,8 +139,11 @@ def return_devices(plan: Plan, netns: str, group: int, *, node_netns: str | None
     return give_back(plan, netns, group, node_netns=node_netns)
 
 
-def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> bool:
+def remove_links(netns: str, group: int, rules: Sequence[AddRule] = (), *, node_netns: str | None = None) -> bool:
     """Remove every link of the group, and these rules, from the pod; may be repeated.
+
+    Devices among them, which only a daemon that has lost its journal does not know of, go to the node under the name
+    that they had there.
 
     Returns:
         Whether there were any; not when the namespace is gone.
@@ -150,7 +153,7 @@ def remove_links(netns: str, group: int, rules: Sequence[AddRule] = ()) -> bool:
     """
     try:
         with open_netns(netns) as pod_file, Conversation(pod_file) as pod:
-            return _remove_group(pod, group, rules)
+            return _remove_group(pod, group, rules, node_netns)
     except ContainerGoneError:
         return False
 
@@ -294,7 +297,7 @@ def _settings(sysctls: tuple[SetSysctl, ...]) -> Mapping[str, Mapping[str, int]]
     return found
 
 
-def _remove_group(pod: Conversation, group: int, rules: Sequence[AddRule]) -> bool:
+def _remove_group(pod: Conversation, group: int, rules: Sequence[AddRule], node_netns: str | None) -> bool:
     asked = [
         rq.delete_rule(rule.src, rule.table, rule.priority, PROTOCOL, f"removing rule from {rule.src}")
         for rule in rules
@@ -305,6 +308,9 @@ def _remove_group(pod: Conversation, group: int, rules: Sequence[AddRule]) -> bo
     for request, refusal in zip(asked, of_rules, strict=False):
         if refusal is not None and refusal.errno not in _NO_RULE:
             raise refusal.error(request.subject)
+    if of_group is not None and of_group.errno == errno.EOPNOTSUPP and send_home(pod, group, node_netns):
+        (of_group,) = pod.ask(asked[-1:])  # a device was among them
+        of_group = of_group if of_group and of_group.errno != errno.ENODEV else None
     if of_group is not None and of_group.errno != errno.ENODEV:
         raise of_group.error(f"removing links {sorted(link.ifname for link in read_links(pod) if link.group == group)}")
     return of_group is None

@@ -25,11 +25,11 @@ from multinic_daemon.discovery.sysfs import function_address
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, open_netns
 from multinic_daemon.netlink import devices as dv
 from multinic_daemon.netlink import requests as rq
-from multinic_daemon.netlink.observed import read_links
+from multinic_daemon.netlink.observed import decode_link, read_links
 from multinic_daemon.podlinks import vfs
 from multinic_daemon.podlinks.devicelinks import match, set_mac_address, subject_of
 from multinic_daemon.podlinks.drivers import has_netdev, rebind
-from multinic_daemon.podlinks.marks import GROUPS
+from multinic_daemon.podlinks.marks import GROUPS, marked_name
 from multinic_daemon.podlinks.namespaces import find_namespaces
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,26 @@ def give_back(plan: Plan, netns: str, group: int, *, node_netns: str | None = No
             if (link := home.get(step.ifname)) is not None:
                 _restore(node, step, link, group)
         return search.away
+
+
+def send_home(pod: Conversation, group: int, node_netns: str | None = None) -> int:
+    """Bring devices of a group home of which no record tells, by the name that they are marked with; how many.
+
+    Raises:
+        KernelError: the kernel refused.
+    """
+    messages = pod.dump(rq.dump_links())
+    found = [(link, dv.decode_alias(each.body)) for each in messages if (link := decode_link(each.body)).group == group]
+    devices = [(link, marked_name(alias) or link.ifname) for link, alias in found if not link.link_kind]
+    with open_netns(node_netns) as node_file, Conversation(node_file) as node:
+        for link, name in devices:
+            step = TakeDevice(link.ifname, name, name)
+            _move_home(pod, link, step, group, node_file)
+        for link in read_links(node):
+            if link.group == group and devices:
+                node.do([dv.change_link(link.ifindex, f"taking the mark off {link.ifname!r}", group=0, alias="")])
+                log.error("a device came back from its pod; what else it was like nobody knows: %s", link.ifname)
+    return len(devices)
 
 
 @dataclass(slots=True)

@@ -284,3 +284,13 @@ def test_a_whole_port_goes_into_a_pod_and_comes_back_when_it_vanishes(port: Pf, 
     assert "10.9.0.1" in [each["local"] for each in found["addr_info"]]
     before["operstate"] = shown(ip, name)["operstate"]  # the emulated carrier comes in its own time
     assert shown(ip, name) == before
+
+
+def test_a_port_that_no_record_tells_of_is_sent_home(port: Pf, ip: Ip, pods: Any):
+    """The kernel deletes no group with a device in it: a daemon without its journal finds the name on the device."""
+    name, pod = port.ifname, pods()
+    apply_plan(plan_for(port, {}, plugin=HostDevice()), pod, GROUP)
+    assert remove_links(pod, GROUP)
+    (found,) = ip("link", "show", name)
+    assert (found["group"], found.get("ifalias")) == ("default", None)
+    assert not remove_links(pod, GROUP)
