@@ -15,6 +15,7 @@ from multinic_daemon.devices import PodDevices
 from multinic_daemon.devices.gpus import PROC
 from multinic_daemon.devices.places import cpu_numa_nodes, pod_devices
 from multinic_daemon.discovery.pci import SYSFS
+from multinic_daemon.discovery.virtualtopology import VIRTUAL_TOPOLOGY, VirtualTopology
 from multinic_daemon.engine.inputs import PodFacts
 
 
@@ -35,13 +36,23 @@ class NodeFactSource:
 
     Args:
         sysfs, proc: where they are mounted.
+        topology: the file of a virtual machine, which may be absent.
     """
 
-    def __init__(self, pods: PodSource, devices: DeviceSource, *, sysfs: Path = SYSFS, proc: Path = PROC) -> None:
+    def __init__(
+        self,
+        pods: PodSource,
+        devices: DeviceSource,
+        *,
+        sysfs: Path = SYSFS,
+        proc: Path = PROC,
+        topology: Path = VIRTUAL_TOPOLOGY,
+    ) -> None:
         self._pods = pods
         self._devices = devices
         self._sysfs = sysfs
         self._proc = proc
+        self._topology = VirtualTopology(topology)
 
     async def facts(self, pod: PodReference, needs: frozenset[str]) -> PodFacts:
         found = PodFacts()
@@ -55,5 +66,5 @@ class NodeFactSource:
         return found
 
     def _places(self, given: PodDevices) -> tuple[tuple[PodDevice, ...], tuple[int, ...]]:
-        devices = pod_devices(given, sysfs=self._sysfs, proc=self._proc)
+        devices = pod_devices(given, sysfs=self._sysfs, proc=self._proc, places=self._topology.places())
         return devices, cpu_numa_nodes(given.cpus, sysfs=self._sysfs)

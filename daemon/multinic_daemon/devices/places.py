@@ -11,6 +11,7 @@ from multinic_core.selection import PodDevice
 from multinic_daemon.devices.given import GivenDevice, PodDevices
 from multinic_daemon.devices.gpus import PROC, gpu_addresses, whole_id
 from multinic_daemon.discovery.pci import SYSFS, function_folder, normal_address, read_function, text
+from multinic_daemon.discovery.virtualtopology import NO_PLACES, Places, placed
 
 Kind = Literal["gpu", "nic", "other"]
 
@@ -21,18 +22,23 @@ _GPU_RESOURCE = re.compile(r"[^/]+/(gpu|mig-)")
 """Of a device whose place is not known, such as a slice of a GPU."""
 
 
-def pod_devices(given: PodDevices, *, sysfs: Path = SYSFS, proc: Path = PROC) -> tuple[PodDevice, ...]:
+def pod_devices(
+    given: PodDevices, *, sysfs: Path = SYSFS, proc: Path = PROC, places: Places = NO_PLACES
+) -> tuple[PodDevice, ...]:
     """The devices of a pod with their places, by PCI address, those without one last. Blocks on sysfs and proc only.
 
     A device is looked up when its id is a PCI address or that of a GPU of NVIDIA's driver; several shares of one GPU
     are one device. Of any other the kubelet's word on its NUMA node is all that is known.
+
+    Args:
+        places: what is known better than sysfs does.
     """
     gpus = gpu_addresses(proc)
     found: dict[str, PodDevice] = {}
     for device in given.devices:
         id_ = whole_id(device.id)
         address = normal_address(id_) or gpus.get(id_, "")
-        found.setdefault(address or id_, _placed(device, address, sysfs))
+        found.setdefault(address or id_, _placed(device, address, sysfs, places))
     return tuple(sorted(found.values(), key=lambda device: (not device.pci_address, device.pci_address, device.id)))
 
 
@@ -46,13 +52,13 @@ def cpu_numa_nodes(cpus: frozenset[int], *, sysfs: Path = SYSFS) -> tuple[int, .
     return tuple(sorted(found))
 
 
-def _placed(device: GivenDevice, address: str, sysfs: Path) -> PodDevice:
+def _placed(device: GivenDevice, address: str, sysfs: Path, places: Places) -> PodDevice:
     told = device.numa_nodes[0] if len(device.numa_nodes) == 1 else None
     folder = function_folder(address, sysfs) if address else None
     if folder is None:
         kind: Kind = "gpu" if _GPU_RESOURCE.match(device.resource) else "other"
         return PodDevice(device.id, kind, address, numa_node=told)
-    function = read_function(folder)
+    function = placed(read_function(folder), places)
     node = told if function.numa_node is None else function.numa_node
     kind = _KINDS.get(text(folder / "class")[:4], "other")
     return PodDevice(device.id, kind, address, function.path, node)

@@ -24,6 +24,7 @@ from multinic_daemon.discovery.sysfs import (
     device_facts,
     link_speed,
 )
+from multinic_daemon.discovery.virtualtopology import VIRTUAL_TOPOLOGY, VirtualTopology
 from multinic_daemon.netlink import Conversation, Link, NetnsFile
 from multinic_daemon.netlink.devices import read_vfs
 from multinic_daemon.netlink.ethtool import read_speeds
@@ -57,8 +58,9 @@ class _Known:
 class HardwareReader:
     """Reads what it does not know; ``read`` in any one thread at a time, the rest in the trio thread."""
 
-    def __init__(self, sysfs: Path = SYSFS) -> None:
+    def __init__(self, sysfs: Path = SYSFS, topology: Path = VIRTUAL_TOPOLOGY) -> None:
         self._sysfs = sysfs
+        self._topology = VirtualTopology(topology)
         self._known = _Known()
         self._speeds: dict[int, tuple[Link, int]] = {}
         self._with_vfs: frozenset[int] = frozenset()
@@ -91,7 +93,7 @@ class HardwareReader:
         wanted, known = frozenset(names), self._known
         nics = [link for link in links if link.ifname in wanted]
         keys = {link.ifname: (link.ifname, link.ifindex, link.bus, link.bus_device) for link in nics}
-        devices = {nic.ifname: known.devices.get(keys[nic.ifname]) or device_facts(nic, self._sysfs) for nic in nics}
+        devices = {nic.ifname: known.devices.get(keys[nic.ifname]) or self._look(nic) for nic in nics}
         known.devices = {keys[ifname]: device for ifname, device in devices.items()}
         self._with_vfs = frozenset(nic.ifindex for nic in nics if devices[nic.ifname].vfs)
         settings = known.settings
@@ -107,6 +109,9 @@ class HardwareReader:
             )
             for nic in nics
         }
+
+    def _look(self, nic: Link) -> DeviceFacts:
+        return device_facts(nic, self._sysfs, self._topology.places())
 
     def _read_speeds(self, nics: list[Link], netns: NetnsFile | None) -> dict[int, int]:
         changed = [nic for nic in nics if self._speeds.get(nic.ifindex, (None,))[0] != nic]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from multinic_daemon.discovery import pci
 from multinic_daemon.discovery.pci import NO_FUNCTION, PciFunction
+from multinic_daemon.discovery.virtualtopology import NO_PLACES, Places, placed
 from multinic_daemon.netlink import Link
 
 HARDWARE_KINDS = frozenset({"", "ipoib"})
@@ -47,11 +48,12 @@ class DeviceFacts:
 NO_DEVICE = DeviceFacts()
 
 
-def device_facts(link: Link, root: Path = pci.SYSFS) -> DeviceFacts:
+def device_facts(link: Link, root: Path = pci.SYSFS, places: Places = NO_PLACES) -> DeviceFacts:
     """The facts of the link's own device. Blocks on sysfs only.
 
     Args:
         root: where sysfs is mounted.
+        places: what is known better than sysfs does.
     """
     device = _device_folder(link, root)
     if device is None:
@@ -59,7 +61,7 @@ def device_facts(link: Link, root: Path = pci.SYSFS) -> DeviceFacts:
     folder = _function_folder(device)
     if folder is None:
         return DeviceFacts(driver=pci.driver(device), numa_node=pci.numa_node(device))
-    function = pci.read_function(folder)
+    function = placed(pci.read_function(folder), places)
     physical = pci.resolved(folder / "physfn")
     return DeviceFacts(
         function=function,

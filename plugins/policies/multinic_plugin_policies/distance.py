@@ -68,7 +68,9 @@ def distance(one: Place, other: Place) -> Distance:
     if shared:
         return Distance(Nearness.SWITCH, hops)
     known = _root(one) and _root(other)
-    if known and _root(one) == _root(other):
+    # a hypervisor's file may give all its switches one bus, whatever socket they are at
+    apart = None not in (one.numa_node, other.numa_node) and one.numa_node != other.numa_node
+    if known and _root(one) == _root(other) and not apart:
         return Distance(Nearness.ROOT, hops)
     if one.numa_node is not None and one.numa_node == other.numa_node:
         return Distance(Nearness.NUMA, hops if known else 0)

@@ -41,7 +41,7 @@ from multinic_daemon.discovery.pci import normal_address
 from multinic_daemon.discovery.sysfs import device_facts, link_speed
 from multinic_daemon.netlink import Address, Link, Route
 
-MACHINES = ("hgx", "sriov", "cloud", "plain")
+MACHINES = ("hgx", "sriov", "cloud", "gpucloud", "plain")
 _PRIMARY = ("eth0", "eno1")
 
 
