@@ -19,8 +19,8 @@ from multinic_daemon.discovery.pci import PciFunction, normal_address
 
 log = logging.getLogger(__name__)
 
-VIRTUAL_TOPOLOGY = Path("/var/run/nvidia-topologyd/virtualTopology.xml")
-"""Source: NVIDIA's topology daemon, as NCCL looks for it."""
+VIRTUAL_TOPOLOGY = Path("/run/nvidia-topologyd/virtualTopology.xml")
+"""Source: NVIDIA's topology daemon, below ``/var/run``, as NCCL looks for it."""
 LARGEST = 4 << 20
 """Bytes. Files of clouds have a few kilobytes."""
 

@@ -70,6 +70,7 @@ OWN_HOST_PATHS: tuple[tuple[str, str, str, str, Mapping[str, Any]], ...] = (
     ("device-plugins", "/var/lib/kubelet/device-plugins", "/var/lib/kubelet/device-plugins", "DirectoryOrCreate", {}),
     ("pod-resources", "/var/lib/kubelet/pod-resources", "/var/lib/kubelet/pod-resources", "DirectoryOrCreate", {}),
     ("sys", "/sys", "/sys", "Directory", {}),
+    ("topologyd", "/run/nvidia-topologyd", "/run/nvidia-topologyd", "DirectoryOrCreate", {"readOnly": True}),
     ("etc", "/host/etc", "/etc", "Directory", {}),
     ("etc-cni", "/etc/cni", "/etc/cni", "DirectoryOrCreate", {"readOnly": True}),
     ("run-cni", "/run/cni", "/run/cni", "DirectoryOrCreate", {}),

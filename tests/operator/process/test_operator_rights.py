@@ -98,4 +98,4 @@ def test_the_daemon_may_not_touch_what_is_the_operators() -> None:
     verbs = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     assert {resource for resource, verb in verbs if verb in ("delete", "deletecollection")} == set()
     writable = {resource for resource, verb in verbs if verb in ("create", "update", "patch")}
-    assert writable == {"hostinterfaces", "ippools", "leases"}
+    assert writable == {"hostinterfaces", "ippools", "leases", "events"}
