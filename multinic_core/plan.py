@@ -43,6 +43,10 @@ class PodReference:
     uid: str = ""
 
 
+_text = lru_cache(maxsize=1024)(str)
+"""Kept, as each ADD asks for the networks of all NICs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Nic:
     """One secondary NIC of this node: a candidate to become the parent of pod links."""
@@ -86,6 +90,11 @@ class Nic:
     def network(self) -> IPNetwork | None:
         """The network of the first address (``netAddress`` of HostInterface), or None without an address."""
         return self.addresses[0].network if self.addresses else None
+
+    @property
+    def net_address(self) -> str:
+        """The same as HostInterface and CIDR write it; "None" without an address."""
+        return _text(self.network)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def nic_indexes(nics: Sequence[Nic], cidr: CIDR | None) -> tuple[dict[str, int],
     if cidr is None or not cidr.spec.cidr:
         return {}, 0
     blocks = {entry.net_address: entry.interface_index for entry in cidr.spec.cidr}
-    indexes = {nic.ifname: blocks[network] for nic in nics if (network := str(nic.network)) in blocks}
+    indexes = {nic.ifname: blocks[network] for nic in nics if (network := nic.net_address) in blocks}
     return indexes, 1 + max(blocks.values())
 
 

@@ -47,7 +47,7 @@ def find_members(netconf: NetConf, view: NodeView, pool_parents: Collection[str]
         cidr: the network's blocks, or None.
     """
     nics = sorted(view.nics.values(), key=lambda nic: nic.ifname)
-    networks = {nic.ifname: str(nic.network) for nic in nics}
+    networks = {nic.ifname: nic.net_address for nic in nics}
     if netconf.master_nets:
         order = {network: position for position, network in enumerate(netconf.master_nets)}
         # A NIC without address of its own belongs when the operator was told so by hand and made a pool for it.

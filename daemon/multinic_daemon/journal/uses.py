@@ -12,7 +12,8 @@ from multinic_core.plan import CreateLink, Plan
 
 def parents(plan: Plan) -> tuple[str, ...]:
     """The NIC of each link that a plan brings into the pod."""
-    return tuple(step.parent for step in plan.steps if isinstance(step, (CreateLink, TakeDevice, RunPlugin)))
+    steps: list[CreateLink | TakeDevice | RunPlugin] = [*plan.links, *plan.devices, *plan.plugins]
+    return tuple(step.parent for step in steps)
 
 
 class Uses:
