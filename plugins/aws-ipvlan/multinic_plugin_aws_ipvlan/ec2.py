@@ -100,8 +100,8 @@ class Ec2:
         """
         subject = f"{subject}: EC2 {operation}"
         client = self._client(region, subject)
+        from botocore import xform_name
         from botocore.exceptions import ClientError
-        from botocore.xform_name import xform_name
 
         try:
             answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
