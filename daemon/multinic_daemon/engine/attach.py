@@ -26,6 +26,7 @@ from multinic_daemon.engine.devices import (
 )
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.lanes import Held
+from multinic_daemon.engine.making import make_in_stages
 from multinic_daemon.engine.parents import vlans_kept
 from multinic_daemon.engine.prepare import Prepared, pod_facts, prepare, when_pools_are_there
 from multinic_daemon.engine.recorded import settle_recorded

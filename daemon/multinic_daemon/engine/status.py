@@ -6,6 +6,7 @@ from multinic_core.errors import ConnectivityLimitedError, DaemonUnavailableErro
 from multinic_core.model import MULTI_NIC_IPAM
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
+from multinic_daemon.engine.lookup import require_executables
 from multinic_daemon.engine.planning import main_plugin
 from multinic_daemon.engine.prepare import node_pools, require_pools
 from multinic_daemon.engine.select import choose, find_members

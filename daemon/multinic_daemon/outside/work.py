@@ -7,23 +7,20 @@ crash, and DEL of what is not there succeeds by the specification.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from multinic_core.errors import ConfigError, ExecutableError, MultinicError
 from multinic_core.hookspecs import Action
 from multinic_core.outside import Act, RunIpam, RunPlugin
-from multinic_core.plan import PodReference
 from multinic_core.registry import Registry
 from multinic_daemon import crashpoints
 from multinic_daemon.journal.records import Record
 from multinic_daemon.outside.actions import Actors
-from multinic_daemon.outside.executables import Site, allows_check, find, run_executable, search_path
-from multinic_daemon.podlinks.namespaces import namespace_device
+from multinic_daemon.outside.asking import config_of, find_for, site_of, subject_of, type_of
+from multinic_daemon.outside.executables import allows_check, run_executable, search_path
 
 if TYPE_CHECKING:  # the engine has one of these, and so imports this module
     from multinic_daemon.engine.lanes import Lane
@@ -58,7 +55,7 @@ class Outside:
             ConfigError, ExecutableError: it is not there.
         """
         step = replace(step, path=self.search_path(path))
-        _find(step, step.path, otherwise)
+        find_for(step, step.path, otherwise)
         return step
 
     async def add(self, record: Record, step: R) -> R:
@@ -68,9 +65,11 @@ class Outside:
             MultinicError: it did not; it may have done a part.
         """
         with await self.doing.worker(record.key.network):
-            answer = await run_executable(_find(step, step.path), "ADD", _site(record, step), step.config, step.path)
+            answer = await run_executable(
+                find_for(step, step.path), "ADD", site_of(record, step), step.config, step.path
+            )
         if answer is None:
-            raise ExecutableError(f"{_subject(step)}: ADD of executable {_type(step)!r} printed nothing")
+            raise ExecutableError(f"{subject_of(step)}: ADD of executable {type_of(step)!r} printed nothing")
         return replace(step, result=answer)
 
     async def unplug(self, record: Record, netns: str) -> None:
@@ -121,9 +120,9 @@ class Outside:
             MultinicError: it could not; something may be left.
         """
         path = self.search_path(step.path)
-        file = _find(step, path)
+        file = find_for(step, path)
         with await self.undoing.worker(record.key.network):
-            await run_executable(file, "DEL", _site(record, step, netns, gone=True), _config(step), path)
+            await run_executable(file, "DEL", site_of(record, step, netns, gone=True), config_of(step), path)
 
     async def check(self, record: Record, registry: Registry) -> list[str]:
         """How what others did differs from what they find now, one sentence each."""
@@ -134,9 +133,9 @@ class Outside:
                 continue
             path = self.search_path(step.path)
             try:
-                file = _find(step, path)
+                file = find_for(step, path)
                 with await self.doing.worker(record.key.network):
-                    await run_executable(file, "CHECK", _site(record, step), _config(step), path)
+                    await run_executable(file, "CHECK", site_of(record, step), config_of(step), path)
             except MultinicError as error:
                 found.append(str(error))
         for act in plan.actions:
@@ -188,53 +187,3 @@ def _action(registry: Registry, act: Act) -> Action:
             f"action: found {act.action!r}, expected one that is installed: {sorted(registry.actions.objects)!r}"
         )
     return registry.actions[act.action]
-
-
-def _type(step: RunIpam | RunPlugin) -> object:
-    return step.config.get("ipam", {}).get("type") if isinstance(step, RunIpam) else step.config.get("type")
-
-
-def _find(step: RunIpam | RunPlugin, path: str, otherwise: str = "") -> Path:
-    return find(_type(step), path, "ipam.type" if isinstance(step, RunIpam) else "plugin.type", otherwise)
-
-
-def _subject(step: RunIpam | RunPlugin) -> str:
-    return f"NIC {step.parent!r}, link {step.ifname!r}"
-
-
-def _config(step: RunIpam | RunPlugin) -> dict[str, object]:
-    """As CHECK and DEL get it: with the executable's own answer, where its version knows of that."""
-    known = step.result is not None and allows_check(step.config)
-    return {**step.config, "prevResult": step.result} if known else dict(step.config)
-
-
-def _site(record: Record, step: RunIpam | RunPlugin, other: str = "", *, gone: bool = False) -> Site:
-    """Args: ``gone``: the namespace may be, and is then left out."""
-    netns = record.netns
-    if gone:
-        netns = next((path for path in (record.netns, other) if _is_there(path)), "")
-    return Site(record.key.container_id, netns, step.ifname, cni_args(record, step), _subject(step))
-
-
-def _is_there(netns: str) -> bool:
-    """Whether a path may lead to a namespace; what an unmounted one leaves is a plain file, or nothing."""
-    try:
-        found = Path(netns).stat()
-    except OSError:
-        return False
-    return bool(netns) and (found.st_dev == namespace_device() or not stat.S_ISREG(found.st_mode))
-
-
-def cni_args(record: Record, step: RunIpam | RunPlugin) -> str:
-    """``CNI_ARGS`` as runtimes write them, the same for ADD, CHECK and DEL, with the addresses asked for this link."""
-    pod: PodReference = record.pod
-    asked = step.config.get("runtimeConfig", {}).get("ips", ())
-    pairs = (
-        ("IgnoreUnknown", "1"),
-        ("K8S_POD_NAMESPACE", pod.namespace),
-        ("K8S_POD_NAME", pod.name),
-        ("K8S_POD_INFRA_CONTAINER_ID", record.key.container_id),
-        ("K8S_POD_UID", pod.uid),
-        ("IP", ",".join(asked)),
-    )
-    return ";".join(f"{key}={value}" for key, value in pairs if value)

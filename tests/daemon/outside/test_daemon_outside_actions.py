@@ -7,9 +7,16 @@ import pytest
 import trio
 from multinic_daemon.outside import actions
 from multinic_daemon.testing import Rig
-from multinic_daemon.testing.executables import Acting, FileAction
+from multinic_daemon.testing.executables import Acting, FileAction, Others
 
-from multinic_core.errors import ActionError, CheckFailedError, ConfigError, DaemonUnavailableError, KernelError
+from multinic_core.errors import (
+    ActionError,
+    CheckFailedError,
+    ConfigError,
+    DaemonUnavailableError,
+    KernelError,
+    UnsupportedFieldError,
+)
 
 PLUGIN = {"type": "acting"}
 KEYS = [f"c1.net1-{number}" for number in range(3)]
@@ -97,6 +104,19 @@ async def test_action_that_is_not_installed_is_named(rig: Rig, action: FileActio
     del rig.registry.actions.objects[action.name]
     assert "'fake-action'" in await rig.refused(ConfigError, "ADD", plugin=PLUGIN)
     rig.assert_clean()
+
+
+async def test_action_waits_for_addresses_of_ipam_executables(rig: Rig) -> None:
+    """It is planned with them, so that is what it gets; an IPAM that needs the link first cannot serve it."""
+    others = Others.on(rig)
+    seen: list[list[str]] = []
+    others.action.before = lambda verb: seen.append(others.executables.calls())
+    await others.call("ADD", "acting")
+    assert seen == [[f"ADD net1-{number} fake-ipam" for number in range(3)]] * 3
+    (others.executables.folder / "dhcp").symlink_to(others.executables.folder / "fake-ipam")
+    ipam = {"type": "dhcp"}
+    message = await rig.refused(UnsupportedFieldError, "ADD", "c2", plugin=PLUGIN, ipam=ipam)
+    assert "ipam.type: found 'dhcp'" in message
 
 
 async def test_hung_action_delays_nobody_else(

@@ -1,5 +1,6 @@
 """Links that a CNI main plugin executable makes: ``spec.plugin.type`` names it, and delegate serves the network."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,39 @@ async def test_failed_add_undoes_what_was_done_and_asks_nobody_else(rig: Rig, ex
         f"{call} {NAME}" for call in ("ADD net1-0", "ADD net1-1", "DEL net1-1", "DEL net1-0")
     ]
     assert executables.config("DEL", "net1-0", NAME)["prevResult"]["interfaces"]
+
+
+async def test_addresses_that_only_the_executable_knows_have_routes_too(rig: Rig, executables: Executables) -> None:
+    """Where it runs the IPAM itself, a destination with several gateways is routed by what it answered."""
+    executables.write_text(
+        "leasing",
+        '#!/bin/sh\ncase $CNI_COMMAND in ADD) ;; *) rm -f "$CNI_NETNS/$CNI_IFNAME"; exit 0 ;; esac\n'
+        'link=\'[{\\"step\\":\\"link\\",\\"ifname\\":\\"\'$CNI_IFNAME\'\\",\\"link_kind\\":\\"veth\\",\\"parent\\":\\"\\"\'\n'
+        'link=$link\',\\"parent_ifindex\\":0,\\"mtu\\":1500,\\"attributes\\":{},\\"mac_address\\":\\"\\"}]\'\n'
+        'printf \'{"group":0,"mac_address":"","mtu":1500,"plan":"%s"}\' "$link" > "$CNI_NETNS/$CNI_IFNAME"\n'
+        'printf \'{"cniVersion":"1.0.0","interfaces":[{"name":"%s","sandbox":"x"}],\' "$CNI_IFNAME"\n'
+        'printf \'"ips":[{"address":"10.7.%s.5/24","interface":0}]}\' "${CNI_IFNAME##*-}"\n',
+    )
+    routes = [{"dst": "10.9.0.0/16", "gw": "10.7.0.1"}, {"dst": "10.9.0.0/16", "gw": "10.7.2.1"}]
+    result = await rig.call("ADD", plugin={"type": "leasing"}, ipam={"type": "dhcp", "routes": routes})
+    assert addresses(result) == ["10.7.0.5/24", "10.7.1.5/24", "10.7.2.5/24"]
+    (record,) = rig.journal.of_interface("c1", "net1")
+    (route,) = record.plan.routes
+    assert route.ifnames == {"net1-0", "net1-2"}
+    await rig.call("DEL", plugin={"type": "leasing"})
+    rig.assert_clean()
+
+
+async def test_mac_address_that_the_pod_asks_for_is_given_or_refused(rig: Rig, executables: Executables) -> None:
+    """The executable hears of it, and one that gives another has failed."""
+    pod = "K8S_POD_NAMESPACE=a;K8S_POD_NAME=b"
+    one = {"args": {"cni": {"nics": 1}}}
+    for address, good in (("02:00:00:00:00:77", True), ("02:00:00:00:00:78", False)):
+        stdin = json.dumps(rig.netconf(plugin=PLUGIN, **one)).encode()
+        call = {"stdin": stdin, "args": f"{pod};MAC={address}"}
+        if good:
+            await rig.call("ADD", "c1", **call)
+        else:
+            message = await rig.refused(ExecutableError, "ADD", "c2", **call)
+            assert "gave 'net1-0' the MAC address '02:00:00:00:00:77', but the pod asks for" in message
+        assert executables.config("ADD", "net1-0", NAME)["runtimeConfig"] == {"mac": address}
