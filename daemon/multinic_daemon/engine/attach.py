@@ -30,7 +30,6 @@ from multinic_daemon.engine.making import make_in_stages
 from multinic_daemon.engine.parents import vlans_kept
 from multinic_daemon.engine.prepare import Prepared, pod_facts, prepare, when_pools_are_there
 from multinic_daemon.engine.recorded import settle_recorded
-from multinic_daemon.engine.stages import make_in_stages
 from multinic_daemon.journal.journal import Record
 from multinic_daemon.report.podevents import PodEvent
 

@@ -11,7 +11,6 @@ from multinic_daemon.engine.planning import main_plugin
 from multinic_daemon.engine.prepare import node_pools, require_pools
 from multinic_daemon.engine.select import choose, find_members
 from multinic_daemon.engine.sources import Asked, read_source
-from multinic_daemon.engine.stages import require_executables
 
 
 async def status(engine: Engine, call: Invocation) -> None:
