@@ -146,16 +146,9 @@ def _held(eni: Any) -> set[str]:
     return {each["PrivateIpAddress"] for each in eni.private_ip_addresses}
 
 
-@contextmanager
-def serving_ec2(listener: socket.socket) -> Iterator[tuple[Ec2StandIn, dict[str, str]]]:
-    """A stand-in behind a listening socket, and the environment in which the AWS SDK finds it."""
-    ec2 = Ec2StandIn()
-    ec2.reset()
-    host, port = listener.getsockname()[:2]
-    server = make_server(host, port, ec2, threaded=True, request_handler=_Silent, fd=listener.fileno())
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    environment = {
+def sdk_environment(host: str, port: int) -> dict[str, str]:
+    """The environment in which the AWS SDK finds a stand-in that listens there, and nothing else of AWS."""
+    return {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "stand-in",
         "AWS_SECRET_ACCESS_KEY": "stand-in",
@@ -165,8 +158,19 @@ def serving_ec2(listener: socket.socket) -> Iterator[tuple[Ec2StandIn, dict[str,
         "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
         "NO_PROXY": "*",
     }
+
+
+@contextmanager
+def serving_ec2(listener: socket.socket) -> Iterator[Ec2StandIn]:
+    """A stand-in behind a listening socket."""
+    ec2 = Ec2StandIn()
+    ec2.reset()
+    host, port = listener.getsockname()[:2]
+    server = make_server(host, port, ec2, threaded=True, request_handler=_Silent, fd=listener.fileno())
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        yield ec2, environment
+        yield ec2
     finally:
         server.shutdown()
         thread.join()

@@ -237,9 +237,9 @@ class CrashNode:
         self.pod(pod)
         ip("-n", f"mnc-{self.tag}-{pod}", *arguments)
 
-    def ip_on_node(self, *arguments: str) -> None:
-        """Change the node itself."""
-        ip("-n", self.name, *arguments)
+    def ip_on_node(self, *arguments: str) -> str:
+        """Change the node itself, or look at it."""
+        return ip("-n", self.name, *arguments)
 
     def node_links(self) -> set[str]:
         """Names of the node's own links."""

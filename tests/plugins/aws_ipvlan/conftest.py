@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from multinic_lab.ec2 import Ec2StandIn, serving_ec2
+from multinic_lab.ec2 import Ec2StandIn, sdk_environment, serving_ec2
 from multinic_lab.machine.api import listen
 from multinic_plugin_aws_ipvlan.action import PrivateAddress
 
@@ -18,8 +18,8 @@ PRIMARY, ADDRESS, MAC = "10.0.1.10", "10.0.1.40", "02:00:00:00:00:01"
 def ec2_server() -> Iterator[tuple[Ec2StandIn, dict[str, str]]]:
     """One server for all tests, as moto takes seconds to start."""
     listener = listen(IPv4Address("127.0.0.1"), 0)
-    with listener, serving_ec2(listener) as (ec2, environment):
-        yield ec2, environment
+    with listener, serving_ec2(listener) as ec2:
+        yield ec2, sdk_environment(*listener.getsockname())
 
 
 @pytest.fixture
