@@ -60,6 +60,10 @@ class MainPlugin(Protocol):
     """Makes the links of one CNI main plugin type.
 
     One with an attribute ``serves_others`` that is true also serves every type that no other one has for its name.
+
+    One that gives pods whole devices has a method ``unavailable(config, nic, node)``, which says why a NIC has none for
+    another link now, or "": such NICs are not chosen. A method ``wanted_vfs(config)`` gives the number of virtual
+    functions that the node itself shall make on each NIC of the network, or 0.
     """
 
     name: str

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 from multinic_daemon.recovery.recovery import recover
-from multinic_daemon.testing import NODE, Rig, Strategy, addresses, nic, refuse
+from multinic_daemon.testing import NODE, FakeKernel, Rig, Strategy, addresses, nic, refuse
 
 from multinic_core import deviceinfo
 from multinic_core.devices import Vf, VfSettings
@@ -321,3 +321,86 @@ async def test_the_pod_is_told_of_its_device(devices: Rig, tmp_path: Path, monke
     refused = {**asked, "runtimeConfig": {"CNIDeviceInfoFile": "/etc/x"}}
     assert "CNIDeviceInfoFile: found '/etc/x'" in await devices.refused(ConfigError, "ADD", **refused)
     devices.assert_clean()
+
+
+MANAGED: dict[str, Any] = {"type": "sriov", "manageVfs": True, "numVfs": 2}
+
+
+def making(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """NICs have as many VFs as the kernel was told to make; what it was told."""
+    made: list[tuple[str, int]] = []
+
+    def make_vfs(kernel: object, pci_address: str, count: int) -> None:
+        made.append((pci_address, count))
+        number = int(pci_address[6])
+        rig.view = replace(rig.view, nics={**rig.view.nics, f"eth{number}": pf(number, count)})
+
+    monkeypatch.setattr(FakeKernel, "make_vfs", make_vfs)
+    return made
+
+
+async def test_a_node_makes_vfs_itself_at_the_first_need(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    """On each NIC of the network once, and not again; networks that do not say so make none."""
+    rig.view = NodeView(NODE, {f"eth{n}": pf(n, 0) for n in (1, 2, 3)})
+    made = making(rig, monkeypatch)
+    message = await rig.refused(SelectionError, "ADD", plugin=SRIOV)
+    assert "no VF on 'eth1': it can have 7, and has none" in message
+    assert made == []
+    result = await rig.call("ADD", plugin=MANAGED)
+    assert made == [("0000:01:00.0", 2), ("0000:02:00.0", 2), ("0000:03:00.0", 2)]
+    assert pci_ids(result) == ["0000:01:10.0", "0000:02:10.0", "0000:03:10.0"]
+    await rig.call("ADD", "c2", plugin=MANAGED)
+    assert len(made) == 3
+
+
+async def test_more_vfs_are_made_only_while_none_is_in_use(devices: Rig, monkeypatch: pytest.MonkeyPatch):
+    """A NIC keeps those that pods have, and says how many more there could be; the others get more."""
+    made = making(devices, monkeypatch)
+    await devices.call("ADD", "c2", plugin=SRIOV, deviceID="0000:01:10.0")
+    await devices.call("ADD", "c3", plugin=SRIOV, deviceID="0000:01:10.1")
+    message = await devices.refused(
+        SelectionError, "ADD", stdin=asking(devices, {**MANAGED, "numVfs": 4}, masters=["eth1"])
+    )
+    assert "no free VF on 'eth1': 2 of 2 in use; the other 2 of numVfs can be made when none is in use" in message
+    assert made == [("0000:02:00.0", 4), ("0000:03:00.0", 4)]
+    await devices.call("DEL", "c2")
+    await devices.call("DEL", "c3")
+    await devices.call("ADD", plugin={**MANAGED, "numVfs": 4}, deviceID="0000:01:10.3")
+    assert made[2:] == [("0000:01:00.0", 4)]
+    await devices.call("ADD", "c2", plugin={**MANAGED, "numVfs": 1}, deviceID="0000:01:10.2")
+    assert len(made) == 3
+
+
+async def test_vfs_that_others_use_are_not_taken_away(devices: Rig, monkeypatch: pytest.MonkeyPatch):
+    """One that is up on the node, and one that is not there, are in use by somebody."""
+    one, two = devices.view.nics["eth1"], devices.view.nics["eth2"]
+    up = replace(one, vfs=(replace(one.vfs[0], up=True), one.vfs[1]))
+    away = replace(two, vfs=(two.vfs[0], replace(two.vfs[1], ifname="")))
+    devices.view = replace(devices.view, nics={**devices.view.nics, "eth1": up, "eth2": away})
+    made = making(devices, monkeypatch)
+    await devices.call("ADD", plugin={**MANAGED, "numVfs": 4})
+    assert made == [("0000:03:00.0", 4)]
+
+
+async def test_more_vfs_than_a_nic_can_have_are_refused(devices: Rig, monkeypatch: pytest.MonkeyPatch):
+    """The most that it can have is named, and none is made."""
+    made = making(devices, monkeypatch)
+    message = await devices.refused(SelectionError, "ADD", plugin={**MANAGED, "numVfs": 64})
+    assert "eth1: plugin.numVfs: found 64, expected at most 7, which NIC 'eth1' can have" in message
+    assert made == []
+
+
+async def test_many_pods_at_once_make_vfs_once(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    """Each gets one of its own."""
+    rig.view = NodeView(NODE, {"eth1": pf(1, 0)})
+    made = making(rig, monkeypatch)
+    found: list[str] = []
+
+    async def add(name: str) -> None:
+        found.extend(pci_ids(await rig.call("ADD", name, plugin={**MANAGED, "numVfs": 7})))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(7):
+            nursery.start_soon(add, f"c{number}")
+    assert made == [("0000:01:00.0", 7)]
+    assert sorted(found) == [f"0000:01:10.{index}" for index in range(7)]

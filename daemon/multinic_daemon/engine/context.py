@@ -134,6 +134,10 @@ class Engine:
     """Has an Event written on a pod, soon and without waiting."""
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     """By (container id, ifname)."""
+    vfs: KeyedLocks = field(default_factory=lambda: KeyedLocks("VFs of NIC {0!r}"))
+    """By (ifname, ""): changing the number of a NIC's VFs."""
+    remade: set[str] = field(default_factory=set)
+    """ifnames of NICs whose VFs are being replaced."""
     vlans: KeyedLocks = field(default_factory=lambda: KeyedLocks("VLAN {1} on link {0} of this node"))
     """By (index of the NIC, VLAN id): making pod links on a VLAN link, and removing it, take turns."""
     making: Lane = field(default_factory=lambda: Lane("make links", MAKERS, CALLS, prompt=True))

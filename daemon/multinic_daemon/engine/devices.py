@@ -21,6 +21,7 @@ from multinic_core.selection import Selection
 from multinic_daemon.engine.context import Engine
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.limits import limited
+from multinic_daemon.engine.makevfs import make_vfs
 from multinic_daemon.engine.planning import main_plugin
 from multinic_daemon.engine.select import Members
 from multinic_daemon.journal.sharing import Sharing
@@ -58,6 +59,7 @@ async def asked_devices(engine: Engine, call: Invocation) -> AskedDevices:
     Raises:
         ConfigError: what names devices is malformed.
         DaemonUnavailableError: the kubelet does not tell.
+        KernelError: VFs were to be made, and the kernel refused.
     """
     path, ids = _named(call)
     if not takes_devices(engine.registry, call.netconf.plugin):
@@ -68,6 +70,7 @@ async def asked_devices(engine: Engine, call: Invocation) -> AskedDevices:
         if resources:
             path = f"resource {', '.join(resources)}"
             ids, others = await engine.device_source(call.pod, resources)
+    await make_vfs(engine, call)
     held = engine.journal.held_devices.keys
     if engine.fresh is not None:
         await engine.fresh()
@@ -77,6 +80,8 @@ async def asked_devices(engine: Engine, call: Invocation) -> AskedDevices:
 def node_view(engine: Engine, asked: AskedDevices) -> NodeView:
     """The node as it is now, with what is held on it."""
     view, held = engine.view(), engine.journal.held_devices.keys | asked.held
+    if engine.remade:
+        held |= {vf.pci_address for name in engine.remade if name in view.nics for vf in view.nics[name].vfs}
     return replace(view, devices_held=held) if held else view
 
 

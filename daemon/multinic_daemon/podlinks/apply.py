@@ -36,6 +36,7 @@ from multinic_daemon.podlinks.compare import Observed, compare
 from multinic_daemon.podlinks.devices import take as take_devices
 from multinic_daemon.podlinks.giveback import give_back, send_home
 from multinic_daemon.podlinks.make import AppliedLink, Made, TakenError, check_free, explained, make_numbered, make_read
+from multinic_daemon.podlinks.numvfs import make_vfs as make_vfs
 from multinic_daemon.podlinks.obstacles import BY_OTHERS, in_the_way
 from multinic_daemon.podlinks.survey import remove_foreign as remove_foreign
 from multinic_daemon.podlinks.survey import survey as survey

@@ -121,6 +121,14 @@ class PodKernel(Protocol):
         """
         ...
 
+    def make_vfs(self, pci_address: str, count: int) -> None:
+        """Give a NIC this many VFs in place of those it has, none of which may be in use.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        ...
+
     def return_devices(self, plan: Plan, netns: str, group: int) -> int:
         """Bring the devices of a plan back to the node as they were; how many were away. Before ``remove_links``.
 

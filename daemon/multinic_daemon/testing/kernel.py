@@ -117,6 +117,10 @@ class FakeKernel:
             taken.append(FakeLink(step.ifname, 200 + number, mac_address, mtu))
         return taken
 
+    def make_vfs(self, pci_address: str, count: int) -> None:
+        self.calls.append(f"make {count} VFs of {pci_address}")
+        self.before_step("make vfs")
+
     def return_devices(self, plan: Plan, netns: str, group: int) -> int:
         self.calls.append("return")
         self.before_step("return")

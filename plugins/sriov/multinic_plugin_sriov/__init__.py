@@ -15,7 +15,7 @@ from multinic_core.model import HostInterface, MultiNicNetwork
 from multinic_core.plan import Nic
 from multinic_plugin_sriov.args import SriovArgs
 from multinic_plugin_sriov.cluster import KEEPS, READS, cluster_config
-from multinic_plugin_sriov.plan import plan_vfs, unavailable
+from multinic_plugin_sriov.plan import plan_vfs, unavailable, wanted_vfs
 
 
 class Sriov:
@@ -36,6 +36,10 @@ class Sriov:
             ConfigError: an argument is unknown, does not fit, or contradicts another.
         """
         return cluster_config(network, nodes, facts)
+
+    def wanted_vfs(self, config: Mapping[str, Any]) -> int:
+        """How many VFs the node shall make on each NIC of the network; 0: none, others do."""
+        return wanted_vfs(config)
 
     def unavailable(self, config: Mapping[str, Any], nic: Nic, node: NodeView) -> str:
         """Why a NIC has no VF for another link now, or ""."""

@@ -24,7 +24,21 @@ SWITCH = {"on": True, "off": False}
 
 def unavailable(config: Mapping[str, Any], nic: Nic, node: NodeView) -> str:
     """Why a NIC has no virtual function for another link now, or ""."""
-    return no_vf_reason(nic, node)
+    args, reason = sriov_block(config), no_vf_reason(nic, node)
+    if not args.manage_vfs:
+        return reason
+    if args.num_vfs > nic.vfs_possible:
+        most = f"expected at most {nic.vfs_possible}, which NIC {nic.ifname!r} can have"
+        return f"plugin.numVfs: found {args.num_vfs}, {most}"
+    if reason and len(nic.vfs) < args.num_vfs:
+        return f"{reason}; the other {args.num_vfs - len(nic.vfs)} of numVfs can be made when none is in use"
+    return reason
+
+
+def wanted_vfs(config: Mapping[str, Any]) -> int:
+    """How many virtual functions the node shall make on each NIC of the network; 0: none, others do."""
+    args = sriov_block(config)
+    return args.num_vfs if args.manage_vfs else 0
 
 
 def plan_vfs(request: AttachmentRequest, node: NodeView) -> Plan:
