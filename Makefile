@@ -15,17 +15,8 @@ BENCHES := $(sort $(wildcard bench/*.py))
 demo: .venv/.ready .tools/.ready ## Show the whole system on this machine: nodes, NICs, pods, traffic (SCENARIO=file for other sizes)
 	.venv/bin/multinic lab demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
-# All parts at once, as none keeps two processors busy. What runs here is shown last; what the emulated PC says, before
-# it, but if this machine cannot run that PC, that is the last word.
 test: .venv/.ready .tools/.ready ## Run every test: kernel tests this kernel cannot run in the lab kernel or the emulated PC, all others here
-	@logs=$$(mktemp -d); status=0; $(RUN) -m pytest >$$logs/here 2>&1 & here=$$!; \
-	{ $(MAKE) --no-print-directory .tools/.emulator; exec $(RUN) -m multinic_lab.emulator.sriov_tests; } >$$logs/sriov 2>&1 & sriov=$$!; \
-	trap 'kill $$here $$sriov; rm -rf '$$logs INT TERM; \
-	$(RUN) -m multinic_lab.kernel.kernel_tests || status=1; \
-	tail -n +1 -f --pid=$$sriov $$logs/sriov; wait $$sriov; sriov=$$?; \
-	tail -n +1 -f --pid=$$here $$logs/here; wait $$here || status=1; \
-	case $$sriov in 0) ;; 77) grep -E '^(\*\*\*|provision emulator:) ' $$logs/sriov;; *) echo "SR-IOV tests failed with status $$sriov: see above"; status=1;; esac; \
-	rm -rf $$logs; exit $$status
+	$(RUN) -m multinic_lab.alltests
 
 test-sriov: .venv/.ready .tools/.emulator ## Run the tests that need SR-IOV NICs, in an emulated PC
 	$(RUN) -m multinic_lab.emulator.sriov_tests
