@@ -1,13 +1,17 @@
 """Events on pods: why a policy could not be met, where people look who wait for a pod to start.
 
 Told on a best-effort basis beside the answer to the runtime, never before it: a queue of a bounded length, of which the
-oldest are kept. An Event's name is made from what it says, so that a runtime that tries again makes no new one.
+oldest are kept. An Event's name is made from what it says, figures left out, so that a runtime that tries again every
+few seconds makes a new one every few minutes, when the figures may have changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,8 +27,13 @@ log = logging.getLogger(__name__)
 COMPONENT = "multinic-daemon"
 MESSAGE_LENGTH = 1024
 """Most characters of a message that the API takes. Source: Kubernetes, core event validation."""
+REPEAT_SECONDS = 300
+"""An Event that differs in figures alone is written once in so long."""
 WAITING = 256
 """Events that may wait; more are not told, the log has them."""
+
+_FIGURE = re.compile(r"(?<![\w'.-])[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?( [GMK]?bit/s)?")
+"""A number by itself, with its unit; not one in a name or a quoted word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +49,10 @@ class PodEvent:
 class PodEvents:
     """A queue of Events to write."""
 
-    def __init__(self, kubernetes: Kubernetes, node: str) -> None:
+    def __init__(self, kubernetes: Kubernetes, node: str, *, clock: Callable[[], float] = time.time) -> None:
+        """``clock``: seconds since the epoch."""
         self._kubernetes = kubernetes
+        self._clock = clock
         self._node = node
         self._send, self._receive = trio.open_memory_channel[PodEvent](WAITING)
 
@@ -66,12 +77,12 @@ class PodEvents:
 
     def _written(self, event: PodEvent) -> Event:
         pod = event.pod
-        text = "/".join((pod.uid or pod.name, event.reason, event.message))
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        seconds = self._clock()
+        said = (pod.uid or pod.name, event.reason, _FIGURE.sub("#", event.message), str(int(seconds // REPEAT_SECONDS)))
+        digest = hashlib.sha256("/".join(said).encode()).hexdigest()[:16]
+        now = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return Event(
-            metadata=ObjectMeta(
-                name=f"{pod.name[:200]}.{hashlib.sha256(text.encode()).hexdigest()[:16]}", namespace=pod.namespace
-            ),
+            metadata=ObjectMeta(name=f"{pod.name[:200].rstrip('-.')}.{digest}", namespace=pod.namespace),
             involved_object={
                 "apiVersion": "v1",
                 "kind": "Pod",

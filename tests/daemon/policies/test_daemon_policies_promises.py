@@ -120,13 +120,15 @@ async def test_links_are_held_to_their_promise_where_the_network_says_so(node: A
 
 
 async def test_an_event_is_written_once_whatever_the_runtime_repeats(node: Any, nursery: Any) -> None:
-    """Each attempt of the runtime is refused alike; the pod has one Event with the figures."""
-    events = PodEvents(node.rig.kubernetes, "node-1")
+    """Each attempt of the runtime is refused alike; the pod has one Event with figures, and one for each trouble."""
+    events = PodEvents(node.rig.kubernetes, "node-1", clock=lambda: 1e9)
     await nursery.start(events.serve)
     node.rig.engine.tell = events.tell
     node.add_network("cost", "costOpt", target="40Gbps")
     told = {await node.refused(SelectionError, "cost", "c1") for _ in range(3)}
-    await node.refused(SelectionError, "cost", "c1", target="35Gbps")
+    node.change_nics("eth3", speed=9_000)
+    await node.refused(SelectionError, "cost", "c1")
+    await node.refused(SelectionError, "cost", "c1", masters=["eth9"])
     await wait_all_tasks_blocked()
     written = node.rig.kubernetes.store(EVENTS).list()
     assert len(told) == 1
