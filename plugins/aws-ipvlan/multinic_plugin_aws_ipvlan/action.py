@@ -16,9 +16,9 @@ from multinic_core.errors import ActionError, AddressInUseError, MultinicError, 
 from multinic_plugin_aws_ipvlan.ec2 import Ec2, RefusedError, in_time
 
 ACTION = "aws-private-address"
-UNFIT = "InvalidParameterValue"
-"""Also of an address that another ENI has, and, unassigning, of one that the ENI does not have."""
-GONE = "InvalidNetworkInterfaceID.NotFound"
+UNFIT = "Invalid"
+"""How codes begin that say that ENI or address is not as asked for: of an address that somebody has, of one to unassign
+that is not there, of an ENI that is gone."""
 FULL = "PrivateIpAddressLimitExceeded"
 
 
@@ -82,7 +82,7 @@ class PrivateAddress:
                     AllowReassignment=False,
                 )
             except RefusedError as error:
-                if error.code == UNFIT and self._is_there(wanted, self._look(wanted)):
+                if error.code.startswith(UNFIT) and self._is_there(wanted, self._look(wanted)):
                     return
                 raise _explained(error, own) from error
 
@@ -108,9 +108,11 @@ class PrivateAddress:
                     PrivateIpAddresses=[wanted.address],
                 )
             except RefusedError as error:
-                if error.code == GONE or (error.code == UNFIT and wanted.address not in _addresses(own)):
-                    return
-                raise
+                if not error.code.startswith(UNFIT):
+                    raise
+                own = self._look(wanted).own
+                if own is not None and wanted.address in _addresses(own):
+                    raise
 
     def check(self, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Whether the ENI has the address, and as a secondary one.
