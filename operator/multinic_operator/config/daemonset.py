@@ -69,6 +69,7 @@ OWN_HOST_PATHS: tuple[tuple[str, str, str, str, Mapping[str, Any]], ...] = (
     ("run-netns", "/run/netns", "/run/netns", "DirectoryOrCreate", {"mountPropagation": "HostToContainer"}),
     ("device-plugins", "/var/lib/kubelet/device-plugins", "/var/lib/kubelet/device-plugins", "DirectoryOrCreate", {}),
     ("pod-resources", "/var/lib/kubelet/pod-resources", "/var/lib/kubelet/pod-resources", "DirectoryOrCreate", {}),
+    ("device-info", "/var/run/k8s.cni.cncf.io", "/var/run/k8s.cni.cncf.io", "DirectoryOrCreate", {}),
     ("sys", "/sys", "/sys", "Directory", {}),
     ("topologyd", "/run/nvidia-topologyd", "/run/nvidia-topologyd", "DirectoryOrCreate", {"readOnly": True}),
     ("etc", "/host/etc", "/etc", "Directory", {}),
