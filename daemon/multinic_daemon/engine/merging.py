@@ -64,7 +64,7 @@ def _own(
         gateways = [link.gateways for link in links]
         return replace(result, ips=tuple(_with_gateway(ip, gateways) for ip in result.ips))
     interfaces: list[Interface] = []
-    beside: list[Interface] = []
+    beside: dict[tuple[str, str], Interface] = {}  # what links share, as a bridge, is as the last executable saw it
     ips: list[IPConfig] = []
     for position, link in enumerate(links):
         step, result = plugged[link.ifname]
@@ -81,10 +81,11 @@ def _own(
                 f" {own.mac!r}, but the pod asks for {link.mac_address!r}"
             )
         interfaces.append(own)
-        beside += [each for each in result.interfaces if each.name != link.ifname or not each.sandbox]
+        others = (each for each in result.interfaces if each.name != link.ifname or not each.sandbox)
+        beside |= {(each.name, each.sandbox): each for each in others}
         ips += [replace(ip, interface=position) for ip in result.ips]
     base = link_result(netns, (), (), ipam)
-    return Result((*interfaces, *dict.fromkeys(beside)), tuple(ips), base.routes, base.dns)
+    return Result((*interfaces, *beside.values()), tuple(ips), base.routes, base.dns)
 
 
 def _with_gateway(ip: IPConfig, gateways: Sequence[Sequence[Any]]) -> IPConfig:

@@ -11,8 +11,8 @@ pytestmark = [pytest.mark.needs_root, pytest.mark.link_kind("veth", "macvlan")]
 
 MACVLAN = {"type": "macvlan", "mode": "bridge"}
 IPVLAN = {"type": "ipvlan", "mode": "l3"}
-ELSEWHERE = ("journal", "adoption", "takenover", "proof", "mirror", "devices", "vlan")
-"""Operations of test_kernel_adoption and test_kernel_devices_crash and test_kernel_vlan_crash."""
+ELSEWHERE = ("journal", "adoption", "takenover", "proof", "mirror", "devices", "vlan", "outside")
+"""Operations of test_kernel_adoption, and of test_kernel_devices_crash, test_kernel_vlan_crash and the like."""
 NAMES = [name for name in crashpoints.NAMES if name.partition(".")[0] not in ELSEWHERE]
 """Out of the registry, so that a new step is killed here as well."""
 RETRIES = {"add": ["ADD", "DEL,ADD"], "apply": ["ADD", "DEL,ADD"], "addresses": ["ADD", "DEL,ADD"]}
