@@ -34,6 +34,7 @@ from multinic_daemon.netlink.observed import (
 from multinic_daemon.netlink.shaping import read_shapes, shape
 from multinic_daemon.podlinks.compare import Observed, compare
 from multinic_daemon.podlinks.devices import take as take_devices
+from multinic_daemon.podlinks.drivers import driver_differences
 from multinic_daemon.podlinks.giveback import give_back, send_home
 from multinic_daemon.podlinks.make import AppliedLink, Made, TakenError, check_free, explained, make_numbered, make_read
 from multinic_daemon.podlinks.numvfs import make_vfs as make_vfs
@@ -179,6 +180,7 @@ def differences(plan: Plan, netns: str, *, node_netns: str | None = None) -> lis
             shapes=read_shapes(pod) if plan.shapes else {},
         )
         found = compare(plan, observed, node_id, _links_under(plan, observed, node_file))
+        found += driver_differences(plan.devices)
         if plan.vfs:
             with Conversation(node_file if node_netns else None) as node:
                 found += vf_differences(node, plan.vfs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from multinic_core.devices import TakeDevice
@@ -20,6 +21,19 @@ def driver_of(pci_address: str, sysfs: Path = SYSFS) -> str:
 def has_netdev(pci_address: str, sysfs: Path = SYSFS) -> bool:
     """Whether a netdev of this function must be in some namespace: it exists, and a driver has it that makes one."""
     return driver_of(pci_address, sysfs) not in ("", *USER_SPACE)
+
+
+def driver_differences(steps: Iterable[TakeDevice], sysfs: Path = SYSFS) -> Iterator[str]:
+    """How devices without a netdev, of which a pod has nothing else, differ from what was given; one sentence each."""
+    for step in steps:
+        if step.device:
+            continue
+        subject = f"device {step.pci_address} of link {step.ifname!r}"
+        now = driver_of(step.pci_address, sysfs)
+        if not _folder(step.pci_address, sysfs).exists():
+            yield f"{subject} is missing"
+        elif now != step.driver_before:
+            yield f"{subject} has driver {now!r}, expected {step.driver_before!r}"
 
 
 def rebind(step: TakeDevice, sysfs: Path = SYSFS) -> None:
