@@ -34,7 +34,7 @@ def held(host: Any) -> list[str]:
 
 
 def make_bridge(host: Any) -> None:
-    """The bridge with a MAC address of its own: else that changes with its ports, which Debian's CHECK does not expect."""
+    """The bridge with a MAC address of its own: else its ports' change it, which Debian's CHECK does not expect."""
     host.ground.ip(host.ground.node, "link", "add", "br-fast", "address", "02:00:00:00:0b:0b", "type", "bridge")
 
 
