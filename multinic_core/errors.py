@@ -158,7 +158,7 @@ class ExecutableError(MultinicError):
 
 
 class ActionError(MultinicError):
-    """An action of a plugin raised something else than it may, or did not end."""
+    """An action of a plugin could not be done or undone, or raised something else than it may."""
 
     cni_code = 109
     reason = "ActionFailed"

@@ -53,6 +53,8 @@ class Ec2StandIn:
     """Asked before each call is carried out; may wait."""
     limit: int = 50
     """Addresses that a network interface may have."""
+    credential: str = ""
+    """Of the last call: ``KEY/DATE/REGION/SERVICE/aws4_request``."""
     _app: Any = field(default_factory=lambda: DomainDispatcherApplication(create_backend_app))
     _lock: Any = field(default_factory=threading.RLock)
 
@@ -91,6 +93,7 @@ class Ec2StandIn:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
         operation = fields.get("Action", "")
+        self.credential = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition(",")[0]
         self.calls.append(operation)
         fault = self.before(operation, fields)
         with self._lock:
