@@ -1,17 +1,14 @@
 """Whole devices go into a pod and come back as they were, whatever happens in between, as ``ip`` sees it."""
 
 import errno
-import os
-import signal
-from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
-from multinic_daemon import crashpoints
 from multinic_daemon.podlinks.apply import apply_plan, differences, remove_links, return_devices
 from multinic_daemon.podlinks.marks import GROUPS
+from multinic_daemon.testing.crashing import killed_at
 
 from multinic_core import AddAddress, AddRoute, ConfigError, CreateLink, KernelError, Plan
 from multinic_core.devices import TakeDevice
@@ -236,19 +233,6 @@ def test_check_names_a_device_that_is_missing_or_renamed(ground: Any):
 
 TAKING = ["devices.marked", "devices.configured", "devices.moved", "apply.created"]
 RETURNING = ["devices.returned", "devices.restored"]
-
-
-def killed_at(name: str, work: Callable[[], object]) -> None:
-    """Do the work in a process of its own, which must die at this point."""
-    child = os.fork()
-    if not child:
-        os.environ[crashpoints.VARIABLE] = name
-        try:
-            work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("name", TAKING)

@@ -1,7 +1,5 @@
 """VFs of real drivers go into pods with their settings and come back as they were, whatever happens in between."""
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 import trio
-from multinic_daemon import crashpoints
 from multinic_daemon.discovery.discovery import Discovery
 from multinic_daemon.podlinks.apply import apply_plan, differences, remove_links, return_devices
 from multinic_daemon.podlinks.drivers import driver_of
 from multinic_daemon.podlinks.marks import GROUPS
+from multinic_daemon.testing.crashing import killed_at
 from multinic_lab.emulator.testing import Pf, wait_until
 from multinic_lab.provision import tools
 from multinic_plugin_host_device import HostDevice
@@ -159,19 +157,6 @@ def test_a_namespace_that_vanishes_brings_its_vf_back(port: Pf, ip: Ip, pods: An
 POINTS = ["devices.configured", "devices.moved"]
 RETURNING = ["devices.returned"]
 """Where VFs have more to be restored than other devices, which are killed at every point."""
-
-
-def killed_at(name: str, work: Callable[[], object]) -> None:
-    """Do the work in a process of its own, which must die at this point."""
-    child = os.fork()
-    if not child:
-        os.environ[crashpoints.VARIABLE] = name
-        try:
-            work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("name", [*POINTS, *RETURNING])
