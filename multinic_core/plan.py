@@ -295,6 +295,10 @@ Step: TypeAlias = (
 _S = TypeVar("_S")
 
 
+OUTSIDE = frozenset((RunIpam, RunPlugin, Act))
+"""Steps that the kernel has no part in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything one ADD does, in order; undone by taking back each step, the last first.
@@ -313,6 +317,11 @@ class Plan:
 
     def _of(self, kind: type[_S]) -> tuple[_S, ...]:
         return tuple(self._by_kind.get(kind, ()))
+
+    @property
+    def outside(self) -> bool:
+        """Whether others do a part of it: executables, or actions of plugins."""
+        return not OUTSIDE.isdisjoint(self._by_kind)
 
     @property
     def links(self) -> tuple[CreateLink, ...]:

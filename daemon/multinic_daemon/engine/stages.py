@@ -15,13 +15,11 @@ from typing import Any
 from multinic_core.cni import Result, parse_result
 from multinic_core.errors import ExecutableError, UnsupportedFieldError
 from multinic_core.outside import Act, RunIpam, RunPlugin
-from multinic_core.plan import AddAddress, AddRoute, AddRule, IPAddress, LinkRequest, Plan, SetSysctl
+from multinic_core.plan import OUTSIDE, AddAddress, AddRoute, AddRule, IPAddress, LinkRequest, Plan, SetSysctl
 from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.podroutes import Way, configured_ways, joined, ways_of
 from multinic_daemon.engine.sources import Asked, Given
 
-OTHERS = frozenset((RunIpam, RunPlugin, Act))
-"""Steps that the kernel has no part in."""
 PlanFor = Callable[[Sequence[LinkRequest], Sequence[AddRoute]], Plan]
 """The main plugin's plan for links with their addresses, and the network's routes."""
 
@@ -63,8 +61,11 @@ def plan_stages(
         return links, plan_for(links, ()), Stages(plan_for)
     if isinstance(source, Given):
         links = source.share_out(links)
-    links, plan = plan_with(links, configured_ways(ipam, links) if ipam.get("routes") else (), plan_for)
-    if call.netconf.prev_result is None and OTHERS.isdisjoint(map(type, plan.steps)):
+    if ipam.get("routes"):
+        links, plan = plan_with(links, configured_ways(ipam, links), plan_for)
+    else:
+        plan = plan_for(links, ())
+    if call.netconf.prev_result is None and not plan.outside:
         return links, plan, None
     return links, plan, Stages(plan_for)
 
@@ -161,7 +162,7 @@ def _gateway(link: LinkRequest, version: int) -> IPAddress | None:
 def kernel_part(plan: Plan) -> Plan:
     """What the kernel does at once: without what is on links that are still to be made by others."""
     late = frozenset(map(id, late_part(plan, everything=False).steps))
-    return Plan(tuple(step for step in plan.steps if type(step) not in OTHERS and id(step) not in late))
+    return Plan(tuple(step for step in plan.steps if type(step) not in OUTSIDE and id(step) not in late))
 
 
 def late_part(plan: Plan, *, everything: bool) -> Plan:
