@@ -1,9 +1,13 @@
 """Bandwidth that pods are promised: counted in the journal, refused when it is used up, free again with the pod."""
 
+import random
+from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from multinic_daemon.engine import limits
+from multinic_daemon.journal.file import read_snapshot
 from multinic_daemon.report.podevents import PodEvents
 from trio.testing import wait_all_tasks_blocked
 
@@ -154,8 +158,6 @@ class Spinning:
 
 async def test_a_strategy_that_does_not_end_is_broken_off_and_named(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """ADD fails with its name and distribution; other networks of the node go on, and nothing is left."""
-    monkeypatch.setattr(limits, "PROCESSOR_SECONDS", 0.02)
-    monkeypatch.setattr(limits, "TICK_SECONDS", 0.01)
     monkeypatch.setattr(limits, "_resting", {})
     offer(node, Spinning())
     told = await node.refused(PluginError, "slow", "c1")
@@ -180,3 +182,38 @@ def offer(node: Any, strategy: Spinning) -> None:
     strategies.objects["theirs"] = strategy
     strategies.owners["theirs"] = Owner("multinic-theirs", "1.0", "theirs")
     node.add_network("slow", "theirs")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_however_pods_come_and_go_promises_are_those_of_the_pods_there(node: Any, seed: int) -> None:
+    """ADD, DEL, repeated calls and restarts in any order: the journal's sum is what its rows say, within each speed."""
+    chance = random.Random(seed)
+    node.add_network("cost", "costOpt", args={"strict": "false"})
+    node.add_network("perf", "perfOpt", prefix="172.21")
+    node.change_nics("eth2", speed=25_000)
+    there: dict[str, str] = {}
+    for number in range(60):
+        turn = chance.random()
+        if turn < 0.6:
+            network, container = chance.choice(("cost", "perf")), f"c{number}"
+            with suppress(SelectionError):
+                await node.add(network, container, nics=chance.randint(1, 3), target=f"{chance.randint(1, 15)}Gbps")
+                there[container] = network
+        elif there and turn < 0.95:
+            container = chance.choice(sorted(there))
+            await node.remove(there[container], container)
+            if chance.random() < 0.7:
+                del there[container]
+            else:
+                await node.add(there[container], container, nics=1, target="1Gbps besteffort")
+        else:
+            node.restart()
+        rows = read_snapshot(node.rig.folder / "run" / "journal.db").decisions.values()
+        counted = sum((Counter(decision.promised) for decision in rows), Counter[str]())
+        assert +node.rig.journal.uses.promised == +counted
+        assert len(rows) == len(there)
+        speeds = {nic.ifname: nic.speed * 1_000_000 for nic in node.rig.view.nics.values()}
+        assert all(rate <= speeds[ifname] for ifname, rate in counted.items())
+    for container, network in there.items():
+        await node.remove(network, container)
+    assert node.promised == {}
