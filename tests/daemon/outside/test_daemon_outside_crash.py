@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from multinic_daemon.recovery import recovery
 from multinic_daemon.recovery.recovery import recover
+from multinic_daemon.recovery.sweep import serve_sweep
 from multinic_daemon.testing import Rig
 from multinic_daemon.testing.executables import Executables, Others
 from multinic_daemon.testing.forks import Forks
+
+from multinic_core.errors import ExecutableError
 
 ACTING, PLUGGED = "acting", Executables.PLUGIN
 SCENARIOS = [
@@ -85,5 +89,23 @@ async def test_start_does_not_wait_for_an_executable_that_hangs(
     assert list(await others.rig.engine.leftovers.take()) == [1]
     others.executables.untell("hang-DEL-net1-2")
     await others.call("DEL", ACTING)
+    others.assert_clean()
+    others.rig.journal.close()
+
+
+async def test_sweep_finishes_what_an_executable_refused(tmp_path: Path) -> None:
+    """A DEL that an executable refused is tried again without anybody asking, until it does not refuse."""
+    others = Others.on(Rig(tmp_path))
+    await others.call("ADD", ACTING)
+    others.executables.tell("refuse-DEL-net1-1")
+    with pytest.raises(ExecutableError):
+        await others.call("DEL", ACTING)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_sweep, others.rig.engine)
+        others.executables.untell("refuse-DEL-net1-1")
+        with trio.fail_after(60):
+            while others.rig.journal.of_interface("c1", "net1"):
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
     others.assert_clean()
     others.rig.journal.close()
