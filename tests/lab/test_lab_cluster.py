@@ -15,7 +15,7 @@ from rich.console import Console
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DEPLOY = Path(__file__).parents[2] / "deploy"
-SMALL = Scenario(nodes=2, nics=3, pods_per_node=2, network=EXAMPLES / "network.yaml")
+SMALL = Scenario(nodes=2, nics=3, pods_per_node=2, network=EXAMPLES / "network.yaml", bandwidth_bytes=1 << 20)
 CHAPTERS_DISTURBED = (2, 3, 5)
 """While the network is applied, while pods are attached, and while everything is removed."""
 

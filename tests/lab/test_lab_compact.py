@@ -18,7 +18,7 @@ from rich.console import Console
 from multinic_core.model import CIDRS, IPPOOLS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SMALL = Scenario(nodes=3, nics=3, pods_per_node=1, network=EXAMPLES / "network.yaml")
+SMALL = Scenario(nodes=3, nics=3, pods_per_node=1, network=EXAMPLES / "network.yaml", bandwidth_bytes=1 << 20)
 LISTS, NO_LISTS = 100_000, 0
 """Bytes of a CIDR from which on its lists are left out."""
 SECONDS = 60.0

@@ -110,16 +110,23 @@ async def check_connections(
     pings: dict[tuple[str, str, str], bool],
     *,
     seconds: int,
+    amount: int | None = None,
     measured: Callable[[Connection], None] = lambda connection: None,
 ) -> list[Connection]:
-    """Measure every direction between the first pods of each two nodes, one transfer at a time."""
+    """Measure every direction between the first pods of each two nodes, one transfer at a time.
+
+    Args:
+        seconds: length of each transfer.
+        amount: bytes of each transfer, instead.
+    """
+    length = ["--time", str(seconds)] if amount is None else ["--bytes", str(amount)]
     ends = _first_of_each_node(pods)
     connections: list[Connection] = []
     async with trio.open_nursery() as nursery:
         for pod in ends:
             nursery.start_soon(_serve, agent, pod)
         for source, target in permutations(ends, 2):
-            bandwidths = [await _bandwidth(agent, source, address, seconds) for address in target.addresses]
+            bandwidths = [await _bandwidth(agent, source, address, length, seconds) for address in target.addresses]
             connection = Connection(
                 source.node,
                 target.node,
@@ -145,9 +152,11 @@ async def _serve(agent: AgentClient, pod: LabPod) -> None:
     await agent.call("exec", pod=pod.key, argv=["iperf3", "--server"], timeout_seconds=3600)
 
 
-async def _bandwidth(agent: AgentClient, source: LabPod, address: str, seconds: int) -> float | None:
+async def _bandwidth(
+    agent: AgentClient, source: LabPod, address: str, length: Sequence[str], seconds: int
+) -> float | None:
     """bit/s received over TCP, or None; a server that is not ready yet is tried again for some seconds."""
-    argv = ["iperf3", "--client", address, "--time", str(seconds), "--json", "--connect-timeout", "3000"]
+    argv = ["iperf3", "--client", address, *length, "--json", "--connect-timeout", "3000"]
     for _attempt in range(10):
         done = await agent.call("exec", pod=source.key, argv=argv, timeout_seconds=seconds + 30)
         report = json.loads(done["stdout"] or "{}")

@@ -198,6 +198,7 @@ async def show_connections(story: Story, cluster: Cluster, pods: list[LabPod]) -
         pods,
         pings,
         seconds=cluster.scenario.bandwidth_seconds,
+        amount=cluster.scenario.bandwidth_bytes,
         measured=lambda one: story.tell(f"{one.source} to {one.target}: {one.connected} NICs measured with iperf3"),
     )
     story.out.print("\n" + connection_table(cluster.network.name, connections), markup=False)

@@ -33,6 +33,8 @@ class Scenario(BaseModel):
     """Manifest of the MultiNicNetwork, relative to the scenario file."""
     bandwidth_seconds: int = Field(default=1, ge=1, le=60)
     """How long each bandwidth measurement takes; iperf3 knows whole seconds only."""
+    bandwidth_bytes: int | None = Field(default=None, ge=1)
+    """What each measurement sends instead, however long that takes: less says less, and keeps no processor busy."""
     kernel: Literal["auto", "native", "lab"] = "auto"
     """Which kernel carries the nodes; ``auto``: this machine's if it can make the network's links."""
 
