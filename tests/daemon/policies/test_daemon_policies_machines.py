@@ -95,7 +95,7 @@ def test_ports_on_two_sockets_are_told_apart(tmp_path: Path) -> None:
     assert anywhere.chosen == ("ens1f0",)
     assert set(anywhere.reasons.values()) == {
         "the pod has neither GPUs nor CPUs of its own",
-        "the pod has neither GPUs nor CPUs of its own; 1 come before it",
+        "the pod has neither GPUs nor CPUs of its own, beyond the 1 asked for",
     }
 
 
