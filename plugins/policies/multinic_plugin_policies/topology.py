@@ -49,7 +49,9 @@ class Topology:
         ranked = list(_shared_out(nics, gpus, wanted)) if gpus else _by_cpu(request.cpu_numa_nodes, nics)
         reasons = dict(filtered.left)
         for position, each in enumerate(ranked):
-            reasons[each.nic.ifname] = each.phrase if position < wanted else f"{each.phrase}, beyond the {wanted} asked for"
+            reasons[each.nic.ifname] = (
+                each.phrase if position < wanted else f"{each.phrase}, beyond the {wanted} asked for"
+            )
         figures: dict[str, dict[str, Figure]] = {
             each.nic.ifname: {
                 "nearness": each.apart.nearness.name.lower(),
