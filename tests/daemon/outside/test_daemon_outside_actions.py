@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 from multinic_daemon.outside import actions
-from multinic_daemon.testing import Rig
+from multinic_daemon.testing import Rig, refuse
 from multinic_daemon.testing.executables import Acting, FileAction, Others
 
 from multinic_core.errors import (
@@ -65,12 +65,7 @@ async def test_failing_action_leaves_nothing(rig: Rig, action: FileAction) -> No
 
 async def test_refusal_of_the_kernel_takes_actions_back(rig: Rig, action: FileAction) -> None:
     """No link, no action."""
-
-    def refuse(step: str) -> None:
-        if step == "link net1-2":
-            raise KernelError("fake kernel", 16)
-
-    rig.kernel.before_step = refuse
+    rig.kernel.before_step = refuse("link net1-2")
     await rig.refused(KernelError, "ADD", plugin=PLUGIN)
     assert action.done() == []
     rig.assert_clean()

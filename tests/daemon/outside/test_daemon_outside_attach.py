@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from multinic_daemon.testing import Rig, addresses
+from multinic_daemon.testing import Rig, addresses, refuse
 from multinic_daemon.testing.executables import Executables
 
 from multinic_core.errors import (
@@ -84,12 +84,7 @@ async def test_refusal_of_an_ipam_executable_is_passed_on_and_undone(rig: Rig, e
 
 async def test_refusal_of_the_kernel_frees_what_an_ipam_executable_gave(rig: Rig, executables: Executables) -> None:
     """Links that cannot be made cost no address."""
-
-    def refuse(step: str) -> None:
-        if step == "link net1-1":
-            raise KernelError("fake kernel", 16)
-
-    rig.kernel.before_step = refuse
+    rig.kernel.before_step = refuse("link net1-1")
     await rig.refused(KernelError, "ADD", ipam=IPAM)
     assert executables.given() == {}
     rig.assert_clean()
