@@ -117,7 +117,8 @@ async def test_missing_executable_is_named_with_where_it_was_looked_for(rig: Rig
     message = await rig.refused(ExecutableError, "ADD", ipam={"type": "host-lokal"})
     assert message == (
         f"ipam.type: no executable 'host-lokal' in ['/opt/cni/bin', '{executables.folder}'];"
-        " installed IPAMs are ['multi-nic-ipam']"
+        " installed IPAMs are ['multi-nic-ipam']; this node has pools of the network, so its IPAM may have to be"
+        " installed in the daemon too"
     )
     rig.assert_clean()
 
