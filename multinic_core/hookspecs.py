@@ -116,7 +116,11 @@ class AttachmentStrategy(Protocol):
 
 
 class Ipam(Protocol):
-    """Gives addresses out of pools that the journal keeps."""
+    """Gives addresses out of pools that the journal keeps.
+
+    The operator that has it installed makes pools for its networks as for those of multi-nic-ipam, out of the same keys
+    of the ipam block; all other keys are its own, and are not looked at before ``allocate`` is.
+    """
 
     name: str
     """``type`` in the ipam block of the networks it serves."""
@@ -125,6 +129,7 @@ class Ipam(Protocol):
         """Give each parent of the request one address; all or nothing.
 
         Args:
+            request: for which parents, and the network's ipam block.
             pools: the node's pools of this network, each with the indexes held now.
 
         Raises:

@@ -119,6 +119,8 @@ class AllocationRequest:
     """ifnames of the chosen NICs, in the pod's order."""
     static: tuple[IPInterface | IPAddress, ...] = ()
     """Addresses the pod asks for; each belongs to the pool that contains it."""
+    ipam: Mapping[str, Any] = field(default_factory=dict)
+    """The network's ipam block, whose further keys are the IPAM's own."""
 
 
 @dataclass(frozen=True, slots=True)

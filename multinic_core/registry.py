@@ -17,6 +17,7 @@ import pluggy
 from multinic_core import hookspecs
 from multinic_core.errors import ConfigError
 from multinic_core.hookspecs import PROJECT, Action, AttachmentStrategy, Ipam, MainPlugin
+from multinic_core.model import MULTI_NIC_IPAM
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,13 @@ class Registry:
             return None
         found = self.main_plugins.objects
         return found.get(name) or next((each for each in found.values() if getattr(each, "serves_others", False)), None)
+
+    def gives_from_pools(self, ipam_type: object) -> bool:
+        """Whether an IPAM of this name gives addresses of the pools that the operator makes: ours, or an installed one.
+
+        Others are CNI executables of the nodes.
+        """
+        return isinstance(ipam_type, str) and (ipam_type == MULTI_NIC_IPAM or ipam_type in self.ipams)
 
 
 def _owner(entry_point: EntryPoint) -> Owner:

@@ -72,6 +72,7 @@ from multinic_core.model.foreign import (
     WebhookConfiguration,
 )
 from multinic_core.model.network import (
+    HOST_DEVICE_IPAM,
     MULTI_NIC_IPAM,
     NETWORKS,
     AttachPolicy,
@@ -126,6 +127,7 @@ __all__ = [
     "GENERATED_LABEL",
     "GROUP",
     "HOSTNAME_LABEL",
+    "HOST_DEVICE_IPAM",
     "HOST_INTERFACES",
     "IPPOOLS",
     "LEASES",

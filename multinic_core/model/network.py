@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -22,6 +23,8 @@ from multinic_core.model.base import (
 
 MULTI_NIC_IPAM = "multi-nic-ipam"
 """``ipam.type`` of the built-in IPAM, which gives one address per NIC out of computed pools."""
+HOST_DEVICE_IPAM = "host-device-ipam"
+"""``ipam.type`` of networks whose pods keep the address of the device that they get."""
 CIDR_PATTERN = r"[0-9a-fA-F.:]+/(0|[1-9][0-9]{0,2})"
 """Loose: tells a network from a name; what it means is checked by rules and where the blocks are computed."""
 NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
@@ -164,7 +167,10 @@ class IpamRoute(JsonModel):
 
 
 class MultiNicIpamConfig(JsonModel):
-    """The ``ipam`` block of a network that uses the built-in IPAM."""
+    """What operator and daemons read of the ``ipam`` block where addresses come from computed pools.
+
+    Further keys of the block are those of an IPAM that a plugin offers.
+    """
 
     type: str
     host_block: int = Field(default=0, ge=0, le=127, strict=True)
@@ -204,14 +210,17 @@ def parse_ipam(network: MultiNicNetwork) -> dict[str, object]:
     return block
 
 
-def multi_nic_ipam_config(network: MultiNicNetwork) -> MultiNicIpamConfig | None:
-    """The built-in IPAM's settings, or None when the network uses another IPAM.
+def multi_nic_ipam_config(network: MultiNicNetwork, installed: Container[str] = ()) -> MultiNicIpamConfig | None:
+    """How the network's pools are computed, or None when others give its addresses, or nobody does.
+
+    Args:
+        installed: the IPAMs that give addresses of pools beside the built-in one, such as those of a registry.
 
     Raises:
         ConfigError: ``spec.ipam`` is not valid; each problem with its field path.
     """
     block = parse_ipam(network)
-    if block.get("type") != MULTI_NIC_IPAM:
+    if (name := block.get("type")) != MULTI_NIC_IPAM and (not name or name not in installed):
         return None
     try:
         return MultiNicIpamConfig.model_validate(block)

@@ -137,11 +137,16 @@ def check_strategy(strategy: AttachmentStrategy, request: SelectionRequest | Non
     assert refusal, "select: a choice on a node without NICs, expected a SelectionError"
 
 
-def check_ipam(ipam: Ipam) -> None:
-    """Hold an IPAM to its contract: distinct free addresses inside the pools, all or nothing."""
+def check_ipam(ipam: Ipam, block: Mapping[str, Any] | None = None) -> None:
+    """Hold an IPAM to its contract: distinct free addresses inside the pools, all or nothing.
+
+    Args:
+        block: keys of its own in the network's ipam block; with these it must be able to give every address of a pool.
+    """
     _check_name(ipam)
+    own = {"type": ipam.name, "hostBlock": 6, "interfaceBlock": 2, **(block or {})}
     pools = [example_pool(0), example_pool(1)]
-    request = AllocationRequest(("eth1", "eth2"))
+    request = AllocationRequest(("eth1", "eth2"), ipam=own)
     given = ipam.allocate(request, pools)
     assert [allocation.parent for allocation in given] == ["eth1", "eth2"], (
         f"allocate: {given}, expected one per parent"
@@ -150,7 +155,7 @@ def check_ipam(ipam: Ipam) -> None:
     small = "192.168.0.0/28"
     held = HeldIndexes()
     for _ in range(14):
-        (allocation,) = ipam.allocate(AllocationRequest(("eth1",)), [example_pool(network=small, held=held)])
+        (allocation,) = ipam.allocate(AllocationRequest(("eth1",), ipam=own), [example_pool(network=small, held=held)])
         assert allocation.index not in held, f"allocate: gives index {allocation.index} twice"
         assert 0 < allocation.index < 15, f"allocate: index {allocation.index} is not for hosts"
         held.add(allocation.index)

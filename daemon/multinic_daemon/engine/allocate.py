@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from multinic_core.errors import MultinicError, PluginError, UnsupportedFieldError
@@ -42,7 +43,7 @@ def allocate(
             f"ipam.type: found {name!r}, expected one that is installed: {sorted(registry.ipams.objects)!r}"
         )
     subject = f"IPAM {name!r} of {registry.ipams.owners.get(name, 'an unknown distribution')}"
-    ipam_plugin, request = registry.ipams[name], AllocationRequest(tuple(parents), tuple(static))
+    ipam_plugin, request = registry.ipams[name], AllocationRequest(tuple(parents), tuple(static), deepcopy(ipam))
     try:
         allocations = limited(subject, lambda: tuple(ipam_plugin.allocate(request, pools)))
         problem = _contract_problem(allocations, parents, pools)

@@ -36,7 +36,7 @@ async def make_vfs(engine: Engine, call: Invocation) -> None:
     if wanted_vfs is None or not (wanted := wanted_vfs(netconf.plugin)):
         return
     parents = {pool.spec.interface_name for pool in engine.cluster.pools(netconf.name)}
-    members = find_members(netconf, engine.view(), parents, engine.cluster.cidr(netconf.name))
+    members = find_members(engine.registry, netconf, engine.view(), parents, engine.cluster.cidr(netconf.name))
     # one whose VFs are being made already is waited for
     for name in [nic.ifname for nic in members.nics if _too_few(nic, wanted) or nic.ifname in engine.remade]:
         async with engine.vfs((name, "")):

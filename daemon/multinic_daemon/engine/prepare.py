@@ -15,7 +15,7 @@ from multinic_core.errors import (
     DaemonUnavailableError,
     SelectionError,
 )
-from multinic_core.model import MULTI_NIC_IPAM, MultiNicNetwork
+from multinic_core.model import HOST_DEVICE_IPAM, MULTI_NIC_IPAM, MultiNicNetwork
 from multinic_core.plan import (
     AddRoute,
     Allocation,
@@ -42,7 +42,7 @@ from multinic_daemon.engine.invocation import Invocation
 from multinic_daemon.engine.macs import share_out
 from multinic_daemon.engine.planning import main_plugin, make_plan
 from multinic_daemon.engine.select import choose, decision, find_members, link_names, strategy_of
-from multinic_daemon.engine.shares import HOST_DEVICE_IPAM, allocate_links, device_addresses
+from multinic_daemon.engine.shares import allocate_links, device_addresses
 from multinic_daemon.engine.sharing import require_shareable
 from multinic_daemon.engine.sources import Asked, read_source
 from multinic_daemon.engine.stages import Stages, plan_stages
@@ -102,7 +102,7 @@ def prepare(
     pools = node_pools(engine, netconf.name)
     require_pools(engine, netconf.name, netconf.ipam.get("type"), (), pools)
     cidr = engine.cluster.cidr(netconf.name)
-    members = find_members(netconf, view, {pool.parent for pool in pools}, cidr)
+    members = find_members(engine.registry, netconf, view, {pool.parent for pool in pools}, cidr)
     own_addresses = netconf.ipam.get("type") == HOST_DEVICE_IPAM
     source = None if own_addresses else read_source(engine.registry, call)
     if isinstance(source, Asked):
@@ -179,7 +179,7 @@ def require_pools(
     Raises:
         PoolsMissingError: some have none; trying again later may help, as pools are the operator's to make.
     """
-    if ipam_type != MULTI_NIC_IPAM:
+    if not engine.registry.gives_from_pools(ipam_type):
         return
     there = {pool.parent for pool in pools}
     missing = [parent for parent in parents if parent not in there]
@@ -191,9 +191,20 @@ def require_pools(
             (
                 f"network {network!r}: {found if pools else 'no address pool on this node'}",
                 *engine.cluster.invalid_pools(network),
-                "the operator makes pools, and says on the MultiNicNetwork why it cannot",
+                _whose_pools(engine, network, str(ipam_type)),
             )
         )
+    )
+
+
+def _whose_pools(engine: Engine, network: str, ipam_type: str) -> str:
+    """Why pools may be missing."""
+    owner = engine.registry.ipams.owners.get(ipam_type)
+    if ipam_type == MULTI_NIC_IPAM or engine.cluster.cidr(network) is not None:
+        return "the operator makes pools, and says on the MultiNicNetwork why it cannot"
+    return (
+        f"ipam.type: found {ipam_type!r}, which {owner or 'a plugin'} offers on this node; the operator makes pools for"
+        " it only where that is installed in the operator too"
     )
 
 

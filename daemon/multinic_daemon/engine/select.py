@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multinic_core.cni import NetConf
 from multinic_core.errors import ConfigError, InvocationError, MultinicError, PluginError, SelectionError
 from multinic_core.hookspecs import AttachmentStrategy
-from multinic_core.model import CIDR, MULTI_NIC_IPAM, MultiNicNetwork
+from multinic_core.model import CIDR, MultiNicNetwork
 from multinic_core.plan import Nic, NodeView, PodReference
 from multinic_core.registry import Registry
 from multinic_core.selection import Selection, SelectionRequest
@@ -34,7 +34,9 @@ class Members:
     """ifname of every other NIC to why it is not one of them."""
 
 
-def find_members(netconf: NetConf, view: NodeView, pool_parents: Collection[str], cidr: CIDR | None) -> Members:
+def find_members(
+    registry: Registry, netconf: NetConf, view: NodeView, pool_parents: Collection[str], cidr: CIDR | None
+) -> Members:
     """Say of each NIC whether it belongs to the network.
 
     With ``masterNets``, those whose network is named. Without, all; but where addresses come from computed pools,
@@ -56,7 +58,7 @@ def find_members(netconf: NetConf, view: NodeView, pool_parents: Collection[str]
         ]
         chosen.sort(key=lambda nic: (order.get(networks[nic.ifname], len(order)), nic.ifname))
         why = "its network {} is not one of masterNets"
-    elif netconf.ipam.get("type") == MULTI_NIC_IPAM:
+    elif registry.gives_from_pools(netconf.ipam.get("type")):
         blocks = {entry.net_address for entry in cidr.spec.cidr} if cidr else set()
         chosen = [nic for nic in nics if nic.ifname in pool_parents or networks[nic.ifname] in blocks]
         why = "the operator has given its network {} no block"

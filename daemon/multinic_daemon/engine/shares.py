@@ -12,9 +12,6 @@ from multinic_core.pools import HeldIndexes, Pool
 from multinic_core.registry import Registry
 from multinic_daemon.engine.allocate import allocate
 
-HOST_DEVICE_IPAM = "host-device-ipam"
-"""``ipam.type`` of networks whose pods keep the address of the device that they get."""
-
 
 def allocate_links(
     registry: Registry,

@@ -32,8 +32,9 @@ async def status(engine: Engine, call: Invocation) -> None:
             main_plugin(engine.registry, netconf.plugin)
             require_executables(engine, call)
             pools = node_pools(engine, netconf.name)
+            require_pools(engine, netconf.name, netconf.ipam.get("type"), (), pools)
             parents = {pool.parent for pool in pools}
-            members = find_members(netconf, engine.view(), parents, engine.cluster.cidr(netconf.name))
+            members = find_members(engine.registry, netconf, engine.view(), parents, engine.cluster.cidr(netconf.name))
             source = read_source(engine.registry, call)
             members = source.members(members) if isinstance(source, Asked) else members
             chosen = choose(engine.registry, netconf, network, call.pod, members, engine.view().name).chosen

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from multinic_core.cni import NetConf, parse_netconf
 from multinic_core.errors import ConfigError, DecodeError, MultinicError, PluginError
 from multinic_core.hookspecs import MainPlugin
-from multinic_core.model import MultiNicNetwork, ObjectMeta, multi_nic_ipam_config
+from multinic_core.model import MULTI_NIC_IPAM, MultiNicNetwork, ObjectMeta, multi_nic_ipam_config
 from multinic_core.registry import Registry
 from multinic_daemon.engine.planning import main_plugin
 from multinic_daemon.standalone.fields import StandaloneFields
@@ -103,7 +103,7 @@ def read_network(executable: str, document: Mapping[str, Any], registry: Registr
     masters = tuple(netconf.masters or ())
     if executable != "multi-nic" and not masters and isinstance(document.get("master"), str):
         masters = (document["master"],)
-    pools = _pools(network, fields, masters)
+    pools = _pools(registry, network, fields, masters)
     named = dict.fromkeys([*masters, *(pool.nic for pool in pools if isinstance(pool.nic, str))])
     return StandaloneNetwork(network, pools, tuple(named), engine_netconf(document, plugin))
 
@@ -141,13 +141,16 @@ def _arguments(registry: Registry, network: MultiNicNetwork, path: str) -> Mappi
         raise PluginError(f"main plugin {plugin.name!r} of {owner}: raised {error!r}") from error
 
 
-def _pools(network: MultiNicNetwork, fields: StandaloneFields, masters: tuple[str, ...]) -> tuple[NicPool, ...]:
+def _pools(
+    registry: Registry, network: MultiNicNetwork, fields: StandaloneFields, masters: tuple[str, ...]
+) -> tuple[NicPool, ...]:
     spec = network.spec
     try:
-        ipam = multi_nic_ipam_config(network)
+        ipam = multi_nic_ipam_config(network, registry.ipams.objects)
         if ipam is None:
             if fields.pools is not None:
-                raise ConfigError("pools: found some, but ipam.type is not 'multi-nic-ipam', expected none")  # noqa: TRY301
+                known = sorted({MULTI_NIC_IPAM, *registry.ipams.objects})
+                raise ConfigError(f"pools: found some, but ipam.type is not one of {known!r}, expected none")  # noqa: TRY301
             return ()
         if fields.pools is not None:
             if spec.subnet or spec.master_nets:

@@ -26,6 +26,7 @@ from multinic_core.model import (
     MultiNicNetwork,
     multi_nic_ipam_config,
 )
+from multinic_core.registry import load_plugins
 from multinic_lab.cluster.checks import check_connections, connection_table, ping_all
 from multinic_lab.cluster.cluster import Cluster, open_cluster
 from multinic_lab.cluster.pods import NAMESPACE, LabPod, attached, pod_manifest, read_pod
@@ -124,7 +125,7 @@ async def apply_network(story: Story, cluster: Cluster) -> CIDR | None:
         changed=lambda found: tell(next((status_phrase(n) for n in found if n.name == name), "not seen yet")),
     )
     story.out.print("\n" + await cluster.kubectl("get", "multinicnetworks"), markup=False)
-    if multi_nic_ipam_config(cluster.network) is None:
+    if multi_nic_ipam_config(cluster.network, load_plugins().ipams.objects) is None:
         return None
     cidr = await cluster.kube.get(CIDRS, name)
     hosts = cluster.kube.store(HOST_INTERFACES).list()

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from multinic_core.errors import ApiError, ConfigError
 from multinic_core.model import (
     CIDR,
+    HOST_DEVICE_IPAM,
     IPPOOLS,
     NETWORKS,
     MultiNicNetwork,
 )
 from multinic_core.ports import Key
+from multinic_core.singlenic import MULTI_CONFIG
 from multinic_operator.dependents.kinds import ForeignKinds
 from multinic_operator.dependents.write import Dependents
 from multinic_operator.networks.cidrs import NotYetError, addresses_in_use, drop_claims, write_cidr
@@ -56,6 +58,13 @@ def failed(network: MultiNicNetwork, error: ConfigError | ApiError, recorded: CI
         needs_blocks=recorded is not None,
         l3=mode in ("l3", "l3s") and bool(network.spec.multi_nic_ipam),
     )
+
+
+def _by_executables(ipam_type: object) -> list[str]:
+    """Who gives the addresses where the operator makes no pools, unless that is a mode of the daemon."""
+    if not ipam_type or ipam_type in (MULTI_CONFIG, HOST_DEVICE_IPAM):
+        return []
+    return [f"spec.ipam.type: no IPAM {ipam_type!r} is installed here, so nodes run their CNI executable of that name"]
 
 
 class Networks:
@@ -120,7 +129,7 @@ class Networks:
         if (reason := world.cidrs.invalid.get(Key("", network.name))) is not None:
             raise ConfigError(f"CIDR {network.name!r}: cannot be read: {reason}; correct or delete it")
         specs = {cidr.name: cidr.spec for cidr in world.cidrs.list()}
-        claims = claims_on(network, world.networks.list(), specs)
+        claims = claims_on(network, world.networks.list(), specs, world.registry.ipams.objects)
         spec = recorded.spec if recorded else None
         facts = await self._foreign.facts(world.registry.main_plugins.objects.get(network.spec.plugin.type))
         intent = validate(network, world.registry, world.hosts.list(), claims, spec, self._around.now(), facts)
@@ -151,6 +160,7 @@ class Networks:
             discovered = {nic.network for nic in world.fleet.sample()}
             ordered = sorted(discovered, key=lambda found: (found.version, found))
             master_nets = network.spec.master_nets or [str(found) for found in ordered]
+            notes += _by_executables(intent.ipam.get("type"))
         dependents = await self._dependents.write(network, intent.config)
         problems += dependents.problems
         if not dependents.problems and not dependents.waits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from multinic_core.addressing import parse_network
@@ -22,9 +22,16 @@ class Claim:
 
 
 def claims_on(
-    network: MultiNicNetwork, networks: Iterable[MultiNicNetwork], recorded: Mapping[str, CIDRSpec]
+    network: MultiNicNetwork,
+    networks: Iterable[MultiNicNetwork],
+    recorded: Mapping[str, CIDRSpec],
+    ipams: Container[str] = (),
 ) -> list[Claim]:
-    """Subnets that other networks have a better right to: in use beats wished for, then the older, then the name."""
+    """Subnets that other networks have a better right to: in use beats wished for, then the older, then the name.
+
+    Args:
+        ipams: those that are installed.
+    """
 
     def rank(of: MultiNicNetwork, in_use: bool) -> tuple[bool, str, str]:
         return (not in_use, of.metadata.creation_timestamp or "", of.name)
@@ -37,7 +44,7 @@ def claims_on(
         if other.name == network.name or rank(other, theirs is not None) > own:
             continue
         try:
-            if theirs is None and multi_nic_ipam_config(other) is None:
+            if theirs is None and multi_nic_ipam_config(other, ipams) is None:
                 continue
             text = theirs.config.subnet if theirs is not None else other.spec.subnet or ""
             parts = [part for part in text.split(",") if part.strip()]

@@ -19,6 +19,7 @@ from multinic_core.clusterfacts import NO_FACTS, ClusterFacts, configure
 from multinic_core.errors import ConfigError
 from multinic_core.hookspecs import NetworkConfig
 from multinic_core.model import (
+    MULTI_NIC_IPAM,
     CIDRSpec,
     HostInterface,
     MultiNicIpamConfig,
@@ -55,7 +56,7 @@ class Intent:
     """The parsed ipam block; {} for networks without addresses."""
     config: NetworkConfig
     blocks: BlockRequest | None
-    """None when another IPAM gives the addresses."""
+    """None when executables of the nodes give the addresses, or nobody does."""
     l3: bool
     """Whether the nodes keep host routes for it."""
     low: tuple[str, ...] = ()
@@ -101,7 +102,7 @@ def validate(
     settings: MultiNicIpamConfig | None = None
     try:
         ipam = parse_ipam(network)
-        settings = multi_nic_ipam_config(network)
+        settings = multi_nic_ipam_config(network, registry.ipams.objects)
     except ConfigError as error:
         problems.extend(error.problems)
     else:
@@ -114,8 +115,9 @@ def validate(
     blocks: BlockRequest | None = None
     low: tuple[str, ...] = ()
     if settings is not None:
-        problems += misspelt_keys(ipam)
-        warnings += unknown_keys(ipam)
+        if ipam.get("type") == MULTI_NIC_IPAM:  # of others the keys are theirs
+            problems += misspelt_keys(ipam)
+            warnings += unknown_keys(ipam)
         problems += _handed_on(settings)
         blocks = _blocks(network, settings, master_nets, config, problems)
         if blocks is not None:

@@ -45,7 +45,7 @@ class Judging:
             network = network.model_copy(update={"metadata": metadata, "status": None})
         cidrs = {cidr.name: cidr.spec for cidr in world.cidrs.list()}
         recorded = cidrs.get(network.name) if question.old is not None else None
-        claims = claims_on(network, world.networks.list(), cidrs)
+        claims = claims_on(network, world.networks.list(), cidrs, world.registry.ipams.objects)
         plugin = world.registry.main_plugins.objects.get(network.spec.plugin.type)
         facts = self._foreign.facts_now(plugin) if self._foreign is not None else NO_FACTS
         intent = validate(network, world.registry, world.hosts.list(), claims, recorded, self._around.now(), facts)
