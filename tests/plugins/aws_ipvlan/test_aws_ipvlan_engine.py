@@ -2,13 +2,16 @@
 
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from multinic_daemon import crashpoints
 from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.testing import Rig, addresses
@@ -129,6 +132,33 @@ async def test_address_stays_held_while_ec2_may_still_have_it(node: Rig, ec2: Ec
     await node.call("DEL")
     assert held(ec2, enis) == []
     node.assert_clean()
+
+
+async def test_slow_ec2_delays_no_other_network(node: Rig, ec2: Ec2StandIn, enis: list[str]) -> None:
+    """While EC2 lets a pod wait, pods of a network that asks nobody come and go."""
+    node.add_network("net-b", NICS, prefix="172.30")
+    asked, go_on = threading.Event(), threading.Event()
+
+    def before(operation: str, fields: dict[str, str]) -> None:
+        asked.set()
+        assert go_on.wait(120)
+
+    ec2.before = before
+    others = {"name": "net-b", "plugin": {"type": "ipvlan", "mode": "l2"}}
+
+    async def slow() -> None:
+        with suppress(DaemonUnavailableError):  # a loaded machine may take longer than a call to EC2 is waited for
+            await node.call("ADD", "slow")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(slow)
+        await trio.to_thread.run_sync(asked.wait)
+        for command in ("ADD", "DEL"):
+            await node.call(command, "quick", **others)
+        assert held(ec2, enis) == []
+        go_on.set()
+    await node.call("DEL", "slow")
+    assert held(ec2, enis) == []
 
 
 @pytest.fixture(scope="module")
