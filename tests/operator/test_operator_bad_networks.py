@@ -257,6 +257,12 @@ TABLE = (
         plugin(type="host-device", args={"device": "eth1", "pciBusID": "0000:3b:00.0"})),
     Bad("a resource without a prefix", WEBHOOK, "spec.plugin.args.resourceName", "'nics'", "'nvidia.com/hostdev'",
         plugin(type="host-device", args={"resourceName": "nics"})),
+    Bad("a subnet on AWS", WEBHOOK, "spec.subnet", "'192.168.0.0/16'", "expected ''",
+        plugin(type="aws-ipvlan", args={"mode": "l2"})),
+    Bad("a zone of AWS", WEBHOOK, "spec.plugin.args.region", "'eu-central-1a'", "such as 'eu-central-1'",
+        host_subnets(hostBlock=1) | plugin(type="aws-ipvlan", args={"region": "eu-central-1a"})),
+    Bad("a VLAN on AWS", WEBHOOK, "spec.plugin.args.vlan", "unknown argument", "'region'",
+        host_subnets(hostBlock=1) | plugin(type="aws-ipvlan", args={"vlan": "100"})),
     Bad("another plugin", WEBHOOK, "spec.plugin.type", "found 'macvlan', expected 'ipvlan'", "restore the value",
         {"subnet": "172.20.0.0/16"} | plugin(type="macvlan", args={"mode": "bridge"}), "taken"),
 )  # fmt: skip
