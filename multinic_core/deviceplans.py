@@ -28,8 +28,11 @@ def device_key(step: TakeDevice) -> str:
 
 
 def free_vfs(nic: Nic, node: NodeView) -> tuple[Vf, ...]:
-    """Virtual functions that a pod may have, by index: held by nobody, and with a netdev on the node."""
-    return tuple(vf for vf in nic.vfs if vf.ifname and vf.pci_address not in node.devices_held)
+    """Virtual functions that a pod may have, by index: held by nobody, with a netdev on the node that is none of its
+    NICs."""
+    return tuple(
+        vf for vf in nic.vfs if vf.ifname and vf.ifname not in node.nics and vf.pci_address not in node.devices_held
+    )
 
 
 def no_vf_reason(nic: Nic, node: NodeView) -> str:

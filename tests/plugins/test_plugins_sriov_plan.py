@@ -54,6 +54,14 @@ def test_vfs_in_use_are_passed_over():
     assert plan.devices[0].pci_address == "0000:01:10.1"
 
 
+def test_a_vf_that_is_a_nic_of_the_node_is_passed_over():
+    """A VF with an address on the node is the node's own."""
+    view = node()
+    own = replace(view.nics["eth1"], ifname="eth1v0", pci_address="0000:01:10.0", vfs=())
+    plan = SRIOV.plan(asked({}), replace(view, nics={**view.nics, "eth1v0": own}))
+    assert plan.devices[0].pci_address == "0000:01:10.1"
+
+
 def test_the_devices_of_the_kubelet_are_taken():
     """A link that names a VF gets that one, and its plan remembers nothing of the others."""
     plan = SRIOV.plan(asked({}, device="0000:01:10.1"), node())

@@ -7,7 +7,7 @@ is changed. Both stay with it wherever it goes, so that :mod:`multinic_daemon.po
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from multinic_core.devices import TakeDevice
@@ -16,14 +16,16 @@ from multinic_core.plan import Plan
 from multinic_daemon import crashpoints
 from multinic_daemon.discovery.pci import SYSFS
 from multinic_daemon.discovery.sysfs import function_address
-from multinic_daemon.netlink import Conversation, Link, NetnsFile, Request
+from multinic_daemon.netlink import Address, Conversation, Link, NetnsFile, Request
 from multinic_daemon.netlink import devices as dv
-from multinic_daemon.netlink.observed import read_links
+from multinic_daemon.netlink.observed import read_addresses, read_links
 from multinic_daemon.podlinks import vfs
 from multinic_daemon.podlinks.devicelinks import set_mac_address, subject_of
 from multinic_daemon.podlinks.make import AppliedLink
 from multinic_daemon.podlinks.marks import GROUPS, mark_text
 
+_PERMANENT = 0x80
+"""Source: linux/if_addr.h, IFA_F_PERMANENT; an IPv6 address that a router advertised is not, and comes again."""
 _MAC_WAY_OUT = "the device's driver takes no such address: ask for none, or for another one"
 _ABSENT = "the device is not on the node: wait for it to return or choose another"
 
@@ -46,6 +48,7 @@ def take(
         return ()
     _require_free_names(moved, read_links(pod))
     found = _find_on_node(moved, read_links(node), group, sysfs)
+    _refuse_used(moved, found, read_addresses(node))
     node.do([_mark(found[step.ifname], step, group) for step in moved])
     crashpoints.reached("devices.marked")
     # While nobody has said so for it, a VF may choose its own address; later only some drivers let it.
@@ -87,6 +90,18 @@ def _find_on_node(steps: Sequence[TakeDevice], links: Sequence[Link], group: int
     if problems:
         raise ConfigError(*problems)
     return found
+
+
+def _refuse_used(steps: Sequence[TakeDevice], found: Mapping[str, Link], addresses: Sequence[Address]) -> None:
+    """Refuse a device with an address of which the plan knows nothing: the node uses it, and would lose it."""
+    problems: list[str] = []
+    for step in steps:
+        own = [each for each in addresses if each.ifindex == found[step.ifname].ifindex and each.scope == 0]
+        lasting = [each.address for each in own if each.address.version == 4 or each.flags & _PERMANENT]
+        if unknown := [str(address) for address in lasting if address not in step.addresses_before]:
+            problems.append(f"{subject_of(step)} is in use: the node has {', '.join(unknown)} on it")
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _require_free_names(steps: Sequence[TakeDevice], links: Collection[Link]) -> None:

@@ -82,7 +82,7 @@ def test_a_device_is_taken_set_up_and_brought_back(ground: Any):
 
 def test_a_device_that_was_down_comes_back_down(ground: Any):
     """Up or down is remembered, too."""
-    step, pod = replace(device(ground), up_before=False, addresses_before=()), ground.namespace("pod")
+    step, pod = replace(device(ground), up_before=False), ground.namespace("pod")
     plan = plan_of(step)
     apply_plan(plan, pod, GROUP, node_netns=ground.node)
     return_devices(plan, pod, GROUP, node_netns=ground.node)
@@ -159,6 +159,15 @@ def test_a_part_of_another_link_is_refused(ground: Any):
     with pytest.raises(ConfigError, match="is part of link 'br0'"):
         apply_plan(plan_of(step), pod, GROUP, node_netns=ground.node)
     assert ground.link(ground.node, "eth1")["master"] == "br0"
+
+
+def test_a_device_that_the_node_uses_is_refused(ground: Any):
+    """An address that nobody would give back, as of a VF that is the node's own link."""
+    step, pod = device(ground), ground.namespace("pod")
+    before = state(ground, "eth1")
+    with pytest.raises(ConfigError, match=r"is in use: the node has 10\.7\.0\.1/24, fd07::1/64 on it"):
+        apply_plan(plan_of(replace(step, addresses_before=())), pod, GROUP, node_netns=ground.node)
+    assert state(ground, "eth1") == before
 
 
 def test_a_device_renamed_in_the_pod_is_found(ground: Any):
