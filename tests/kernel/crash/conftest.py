@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -15,11 +16,13 @@ from uuid import uuid4
 
 import pytest
 import trio
+from multinic_cni.call import exchange, frame
 from multinic_cni.install import install
 from multinic_daemon.crashpoints import VARIABLE
 from multinic_daemon.journal.file import read_rows
 from multinic_daemon.testing import network_objects
 from multinic_daemon.testing.forks import Forks
+from multinic_lab.apiserver import Store
 from multinic_lab.apiserver.server import serve_api, write_kubeconfig
 from multinic_lab.machine.api import LOOPBACK, listen_in
 from multinic_lab.provision import tools
@@ -32,7 +35,6 @@ from multinic_core.model import (
     NODES,
     OUR_RESOURCES,
     SYSTEM_NAMESPACE,
-    IPPool,
     KubeObject,
     Resource,
 )
@@ -56,6 +58,8 @@ class CrashNode:
     def __init__(self, folder: Path, plugin: dict[str, Any]) -> None:
         self.folder = folder
         self.plugin = plugin
+        self.netconf = {"cniVersion": "1.1.0", "name": "net-a", "type": "multi-nic", "plugin": plugin}
+        self.netconf |= {"ipam": {"type": "multi-nic-ipam"}}
         self.tag = uuid4().hex[:8]
         self.name = self._namespace("node")
         self.fabric = self._namespace("fabric")
@@ -66,6 +70,7 @@ class CrashNode:
         self.environment = tools.environment()
         self.forks = Forks(["ip", "netns", "exec", self.name], self.environment)
         self.kubeconfig = folder / "inside.conf"
+        self.store = Store()
         self.kept: Any = None
         self._daemon, self._status = 0, 0
         ip("-n", self.name, "link", "set", "lo", "up")
@@ -114,7 +119,7 @@ class CrashNode:
 
     def _ended_now(self) -> int | None:
         """Its exit status, once."""
-        status = self.forks.wait(self._daemon, 0.01)
+        status = self.forks.wait(self._daemon, 0.03)
         if status is not None:
             self._status, self._daemon = status, 0
         return status
@@ -163,8 +168,6 @@ class CrashNode:
             netns: another path to the pod's namespace.
             uid: the pod's, where the API knows the pod.
         """
-        netconf = {"cniVersion": "1.1.0", "name": "net-a", "type": "multi-nic", "plugin": self.plugin}
-        netconf |= {"ipam": {"type": "multi-nic-ipam"}}
         environment = {
             "CNI_COMMAND": command,
             "CNI_CONTAINERID": pod,
@@ -175,7 +178,7 @@ class CrashNode:
         }
         done = subprocess.run(
             [self.folder / "bin" / executable],
-            input=json.dumps(netconf | fields).encode(),
+            input=json.dumps(self.netconf | fields).encode(),
             env=environment,
             capture_output=True,
             timeout=LIMIT_SECONDS,
@@ -187,7 +190,18 @@ class CrashNode:
         return answer
 
     def serves(self) -> bool:
-        return self.call("STATUS") is None
+        """Whether the executable's STATUS says so; it is not started before the daemon would let it.
+
+        Polled by a process each, a daemon that starts would get less of the lab kernel's only processor than the polls.
+        """
+        request = frame({b"CNI_COMMAND": b"STATUS"}, b"multi-nic", json.dumps(self.netconf).encode())
+        with socket.socket(socket.AF_UNIX) as sock:
+            try:
+                sock.connect(str(self.run_dir / "cni.sock"))
+                answer = exchange(sock, request)
+            except OSError:
+                return False
+        return answer.startswith(b"0") and self.call("STATUS") is None
 
     def ask(self, question: Callable[[Kubernetes], Any]) -> Any:
         """What the API server answers to an async function of a client."""
@@ -198,12 +212,9 @@ class CrashNode:
         return trio.run(main)
 
     def mirrored(self) -> set[str]:
-        """``pod address`` of every entry of the first pool."""
-
-        async def read(kubernetes: Kubernetes) -> IPPool:
-            return await kubernetes.get(IPPOOLS, POOL)
-
-        return {f"{each.pod} {each.address}" for each in self.ask(read).spec.allocations}
+        """``pod address`` of every entry of the first pool, as the API server has it."""
+        pool = self.store.collection(IPPOOLS.group, IPPOOLS.plural).records["", POOL].obj
+        return {f"{each['pod']} {each['address']}" for each in pool["spec"].get("allocations", [])}
 
     def mirrored_pods(self) -> set[str]:
         """Names of the pods in the first pool's mirror."""
@@ -293,6 +304,7 @@ def api_for(node: CrashNode) -> Iterator[None]:
         write_kubeconfig(node.kubeconfig, f"http://127.0.0.1:{door.getsockname()[1]}")
         async with trio.open_nursery() as nursery:
             server = await nursery.start(partial(serve_api, extra_sockets=[door]))
+            node.store = server.api.store
             kubernetes = connect(str(write_kubeconfig(node.folder / "outside.conf", server.url)))
             await nursery.start(kubernetes.serve)
             for resource in OUR_RESOURCES:
