@@ -1,4 +1,7 @@
-"""Reading a plugin's arguments: strings in ``spec.plugin.args``, JSON values in the netconf, one model for both."""
+"""Reading a plugin's arguments: strings in ``spec.plugin.args``, JSON values in the netconf, one model for both.
+
+An IPAM's are keys of the ipam block, beside those that all IPAMs with pools have.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
 from multinic_core.errors import ConfigError
+from multinic_core.model import MultiNicIpamConfig
 
 
 class PluginArgs(BaseModel):
-    """Base of the argument models of main plugins; field names are the keys that users write."""
+    """Base of the argument models of main plugins and IPAMs; field names are the keys that users write."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -70,3 +74,13 @@ def read_plugin_block(model: type[A], block: Mapping[str, Any]) -> A:
     """
     known = set(keys_of(model))
     return read_args(model, {key: value for key, value in block.items() if key in known}, "plugin")
+
+
+def read_ipam_block(model: type[A], block: Mapping[str, Any], path: str = "ipam") -> A:
+    """The keys of an ipam block that are its IPAM's own; those that say how pools are computed are passed over.
+
+    Raises:
+        ConfigError: every further key and every value that does not fit, each with its field path.
+    """
+    of_pools = keys_of(MultiNicIpamConfig)
+    return read_args(model, {key: value for key, value in block.items() if key not in of_pools}, path)

@@ -119,7 +119,9 @@ class Ipam(Protocol):
     """Gives addresses out of pools that the journal keeps.
 
     The operator that has it installed makes pools for its networks as for those of multi-nic-ipam, out of the same keys
-    of the ipam block; all other keys are its own, and are not looked at before ``allocate`` is.
+    of the ipam block; all other keys are its own. With an attribute ``args_model``, a
+    :class:`multinic_core.args.PluginArgs`, the operator refuses networks whose further keys do not fit; without, nobody
+    looks at them before ``allocate`` does.
     """
 
     name: str

@@ -42,7 +42,7 @@ def refuse_taken(name: str, registers: Sequence[Register[Any]], distribution: st
     default="main",
     show_default=True,
     help="What it decides: main, which links a pod gets; action, these and something outside the kernel; strategy, "
-    "which NICs.",
+    "which NICs; ipam, which addresses.",
 )
 @click.option(
     "--directory",
@@ -54,8 +54,8 @@ def refuse_taken(name: str, registers: Sequence[Register[Any]], distribution: st
 def new_plugin(name: str, kind: str, directory: Path) -> None:
     """Write a working plugin with tests to a new folder, multinic-plugin-NAME.
 
-    Prints the folder, and on stderr the commands to go on with. NAME is what networks will say in spec.plugin.type or
-    spec.attachPolicy.strategy.
+    Prints the folder, and on stderr the commands to go on with. NAME is what networks will say in spec.plugin.type,
+    spec.attachPolicy.strategy or the type of spec.ipam.
     """
     skeleton = fill_in(name, kind)
     refuse_taken(name, KINDS[kind].registers(load_plugins()), skeleton.distribution)

@@ -47,6 +47,7 @@ class Kind:
 KINDS = {
     "main": Kind(lambda registry: (registry.main_plugins,), ("multinic-core", "pydantic>=2")),
     "strategy": Kind(lambda registry: (registry.strategies,), ("multinic-core",)),
+    "ipam": Kind(lambda registry: (registry.ipams,), ("multinic-core", "pydantic>=2")),
     "action": Kind(lambda registry: (registry.main_plugins, registry.actions), ("multinic-core", "pydantic>=2")),
 }
 """Folder of the templates to kind."""

@@ -1,15 +1,17 @@
-"""A strategy from somebody else's distribution, with a broken plugin beside it, in an environment made by pip."""
+"""A strategy and an IPAM of other people's, with a broken plugin beside them, in an environment made by pip."""
 
 import json
 import subprocess
 import sys
 import sysconfig
 import textwrap
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from multinic_core import PodReference, SelectionRequest, load_plugins
+from multinic_core.cli.skeleton import fill_in, write
 from multinic_core.testing import example_nic
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +24,7 @@ kind: MultiNicNetwork
 metadata: {name: spread-out}
 spec:
   subnet: 192.168.0.0/16
-  ipam: '{"type": "multi-nic-ipam", "hostBlock": 6, "interfaceBlock": 2, "vlanMode": "l2"}'
+  ipam: '{"type": "tidy", "hostBlock": 6, "interfaceBlock": 2, "vlanMode": "l2", "first": 40}'
   multiNICIPAM: true
   plugin: {cniVersion: "0.3.0", type: macvlan, args: {mode: bridge}}
   attachPolicy: {strategy: spread}
@@ -78,7 +80,9 @@ include = ["broken_plugin.py"]
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """The python of a fresh virtual environment where pip put all of ours, the foreign strategy and a broken plugin.
+    """The python of a fresh virtual environment where pip put all of ours, the foreign plugins and a broken one.
+
+    The strategy is the example's, the IPAM what ``multinic new-plugin`` writes.
 
     What they need is linked from this environment, which has it in these versions, and nothing of ours is.
     """
@@ -94,21 +98,18 @@ def environment(tmp_path_factory):
         if not package.name.lstrip("_").startswith(("multinic", "editable")):
             (packages / package.name).symlink_to(package)
     install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-input", "--no-index"]
-    sources = [*(ROOT / name for name in OURS), FOREIGN, broken]
+    sources = [*(ROOT / name for name in OURS), FOREIGN, write(fill_in("tidy", "ipam"), home), broken]
     subprocess.run([*install, "--no-build-isolation", *sources], check=True, timeout=600)
     return python
 
 
 def test_plugins_lists_the_foreign_one_and_names_the_broken_one(environment):
-    """The command shows the strategy with its distribution, names the plugin that raises, and exits with 1."""
+    """The command shows both with their distributions, names the plugin that raises, and exits with 1."""
     done = subprocess.run([environment.parent / "multinic", "plugins", "--json"], capture_output=True, text=True)
     found = json.loads(done.stdout)
-    assert {
-        "register": "attachment strategy",
-        "name": "spread",
-        "distribution": "multinic-spread-policy",
-        "version": "1.0.0",
-    } in (found["plugins"])
+    plugins = [tuple(each[key] for key in ("register", "name", "distribution", "version")) for each in found["plugins"]]
+    assert ("attachment strategy", "spread", "multinic-spread-policy", "1.0.0") in plugins
+    assert ("IPAM", "tidy", "multinic-plugin-tidy", "0.1.0") in plugins
     (problem,) = found["problems"]
     assert problem["distribution"] == "multinic-broken"
     assert "this plugin is broken" in problem["cause"]
@@ -124,8 +125,11 @@ def test_new_plugin_finds_its_templates_where_pip_put_them(environment, tmp_path
     subprocess.run([environment, "-c", program], cwd=tmp_path / "multinic-plugin-quiet", check=True)
 
 
-def test_pods_use_the_foreign_strategy_beside_a_broken_plugin(environment, tmp_path):
-    """Operator and daemon find the strategy, four pods get the NICs that it chooses, both logs name the broken one."""
+def test_pods_use_the_foreign_plugins_beside_a_broken_one(environment, tmp_path):
+    """Operator and daemon find them, four pods get the NICs and addresses they choose, both logs name the broken one.
+
+    The operator's pools are those of our own IPAM; the addresses are the lowest from the 40th on.
+    """
     (tmp_path / "network.yaml").write_text(NETWORK)
     (tmp_path / "scenario.yaml").write_text(SCENARIO)
     done = subprocess.run([environment, "-c", PROGRAM, tmp_path], capture_output=True, text=True, timeout=300)
@@ -138,6 +142,13 @@ def test_pods_use_the_foreign_strategy_beside_a_broken_plugin(environment, tmp_p
     }
     assert used == {pod: list(expected(pod)) for pod in used}
     assert len({tuple(nics) for nics in used.values()}) > 1
+    assert sorted(found["pools"].values()) == ["eth1", "eth2", "eth3"]
+    given = [address for addresses in found["pods"].values() for address in addresses]
+    assert sorted(given) == sorted(
+        str(ip_network(pool)[40 + place])
+        for pool, nic in found["pools"].items()
+        for place in range(sum(nics.count(nic) for nics in used.values()))
+    )
     for log in ("daemon_log", "operator_log"):
         assert "multinic-broken" in found[log]
         assert "this plugin is broken" in found[log]

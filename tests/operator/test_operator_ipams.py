@@ -9,6 +9,7 @@ import pytest
 from multinic_operator.validation.claims import claims_on
 from multinic_operator.validation.validate import validate
 
+from multinic_core.args import PluginArgs
 from multinic_core.errors import ConfigError
 from multinic_core.ipam import MultiNicIpam
 from multinic_core.model import ATTACHMENT_DEFINITIONS, CIDRS, MultiNicNetwork
@@ -133,3 +134,31 @@ def test_its_networks_claim_their_subnets(make_network: Any, installed: tuple[st
     """Nobody else's blocks lie in what a foreign IPAM gives addresses of; an executable's subnet is not ours."""
     older, younger = (MultiNicNetwork.model_validate(make_network(name, ipam=BLOCK)) for name in ("a", "b"))
     assert [str(claim.subnet) for claim in claims_on(younger, [older, younger], {}, installed)] == subnets
+
+
+class RackArgs(PluginArgs):
+    rack: dict[str, int]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problems"),
+    [
+        ({}, ()),
+        ({"rack": {"row": "far"}}, ("spec.ipam.rack.row: found 'far'",)),
+        ({"racks": 1}, ("spec.ipam.racks: unknown argument, expected one of ['rack']",)),
+        ({"racks": 1, "hostBlock": 20}, ("spec.ipam.racks: unknown argument", "spec.ipam.hostBlock: found 20")),
+    ],
+)
+def test_an_ipam_may_say_which_keys_are_its_own(
+    registry: Registry, make_network: Any, changed: dict[str, Any], problems: tuple[str, ...]
+) -> None:
+    """With a model of them, the operator refuses what does not fit, beside what is wrong with the blocks."""
+    registry.ipams.objects["foreign"].args_model = RackArgs  # type: ignore[attr-defined]  # as plugins may have it
+    network = MultiNicNetwork.model_validate(make_network(ipam=BLOCK | changed))
+    try:
+        found: tuple[str, ...] = ()
+        validate(network, registry, [])
+    except ConfigError as error:
+        found = tuple(error.problems)
+    assert len(found) == len(problems)
+    assert all(each.startswith(problem) for each, problem in zip(found, problems, strict=True)), found

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from multinic_core.addressing import overlaps, parse_blocks, parse_network
+from multinic_core.args import read_ipam_block
 from multinic_core.clusterfacts import NO_FACTS, ClusterFacts, configure
 from multinic_core.errors import ConfigError
 from multinic_core.hookspecs import NetworkConfig
@@ -118,6 +119,7 @@ def validate(
         if ipam.get("type") == MULTI_NIC_IPAM:  # of others the keys are theirs
             problems += misspelt_keys(ipam)
             warnings += unknown_keys(ipam)
+        problems += _own_keys(registry, ipam)
         problems += _handed_on(settings)
         blocks = _blocks(network, settings, master_nets, config, problems)
         if blocks is not None:
@@ -345,6 +347,16 @@ def _handed_on_ipam(ipam: Mapping[str, Any]) -> Iterable[str]:
             read_multi_config(ipam, "spec.ipam")
         except ConfigError as error:
             yield from error.problems
+
+
+def _own_keys(registry: Registry, ipam: Mapping[str, Any]) -> Iterable[str]:
+    """Problems of the keys that are the IPAM's own, where it says which those are."""
+    model = getattr(registry.ipams.objects.get(ipam["type"]), "args_model", None)
+    try:
+        if model is not None:
+            read_ipam_block(model, ipam, "spec.ipam")
+    except ConfigError as error:
+        yield from error.problems
 
 
 def _cut_twice(blocks: BlockRequest, around: Surroundings, claims: Iterable[Claim]) -> Iterable[str]:
