@@ -64,7 +64,7 @@ def test_every_step_of_the_page_works(environment, tmp_path):
             assert place, f"no file is named before the block {text[:60]!r}"
             (folder / place["path"]).write_text(text)
     assert done.count(SHELL) == PAGE.count("```sh\n") == 7
-    assert len(done) == 14
+    assert len(done) == 16
     assert folder == tmp_path / "work"
 
 
