@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import trio
 from multinic_lab.cluster.demo import run_demo
 from multinic_lab.cluster.scenario import load_scenario
 from multinic_lab.cluster.standing import Standing, serve
+from multinic_lab.ending import run_to_end
 from multinic_lab.twin.command import twin
 
 SCENARIO = click.option(
@@ -33,7 +35,7 @@ def lab() -> None:
 @click.option("--logs", type=click.Path(path_type=Path, file_okay=False), help="Keep kubeconfig and logs here.")
 def demo(scenario: Path, logs: Path | None) -> None:
     """Show the whole system at work; exit status 0 only if every line was as it should be."""
-    raise SystemExit(trio.run(run_demo, load_scenario(scenario), logs))
+    raise SystemExit(run_to_end(partial(run_demo, load_scenario(scenario), logs)))
 
 
 @lab.command()

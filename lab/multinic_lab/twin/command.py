@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import trio
 
 
 @click.command()
@@ -26,13 +25,14 @@ def twin(nodes: str, alone: bool, nics: int, processes: int, sample: int, logs: 
     from multinic_core.cli.terminal import console, print_json
     from multinic_core.errors import ConfigError
     from multinic_lab.cluster.demo import leaves
+    from multinic_lab.ending import run_to_end
     from multinic_lab.twin.report import NOTES, document, growth_table, parts_table, phase_table
     from multinic_lab.twin.run import Wish, run_twins, sizes_of
     from multinic_lab.twin.twin import TwinError
 
     try:
         wish = Wish(sizes_of(nodes, alone=alone), nics, processes, sample)
-        found = trio.run(lambda: run_twins(wish, folder=logs, progress=lambda text: click.echo(text, err=True)))
+        found = run_to_end(lambda: run_twins(wish, folder=logs, progress=lambda text: click.echo(text, err=True)))
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     except ExceptionGroup as group:
