@@ -25,8 +25,8 @@ from multinic_core.kube.answers import Answer, refusal
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 """Longest silence within an answer, and before the first byte of one."""
-POOL_SIZE = 16
-"""Idle connections kept."""
+POOL_SIZE = 256
+"""Idle connections kept at most: more than are ever in use at once, as all streams end together when a process does."""
 LOOPBACK = "localhost,127.0.0.0/8,::1"
 """Never reached through a proxy, as kubectl does not either."""
 

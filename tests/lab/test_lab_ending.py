@@ -26,7 +26,10 @@ async def main():
 print(run_to_end(main))
 """
 TWIN = (
-    "from multinic_core.cli import multinic; multinic('lab twin --nodes 10 --alone --processes 1 --sample 1'.split())"
+    """
+from multinic_core.cli import multinic
+multinic("lab twin --nodes 10 --alone --processes 1 --sample 1".split())
+"""
 )
 
 

@@ -43,6 +43,7 @@ async def test_a_process_serves_a_network_and_ends_on_sigterm(lab: Any, populate
     lines = lab.log.read_text().splitlines()
     assert all(line.startswith("time=") and " level=" in line and " msg=" in line for line in lines)
     assert not [line for line in lines if "level=error" in line]
+    assert not [line for line in lines if "Connection pool is full" in line]
 
 
 async def test_kill_nine_at_any_moment_changes_nothing_in_the_outcome(lab: Any, populate: Any) -> None:
