@@ -167,7 +167,8 @@ class Cluster:
         if not namespace:
             return ()  # the runtime does not say whose it is
         store = self._definitions
-        found = store.get(network, namespace) if store.synced else await self._fetch_definition(network, namespace)
+        # one that is not there may be too new for the watch: without it the pod would get another device than its own
+        found = store.get(network, namespace) or await self._fetch_definition(network, namespace)
         names = (found.metadata.annotations or {}).get(RESOURCE_ANNOTATION, "") if found else ""
         return tuple(name.strip() for name in names.split(",") if name.strip())
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 from multinic_daemon.recovery.recovery import recover
 from multinic_daemon.testing import NODE, FakeKernel, Rig, Strategy, addresses, nic, refuse
+from multinic_daemon.testing.executables import Executables
 
 from multinic_core import deviceinfo
 from multinic_core.devices import Vf, VfSettings
@@ -249,6 +250,23 @@ async def test_the_kubelets_choice_by_the_networks_resource(devices: Rig):
     assert pci_ids(result) == ["0000:01:10.1", "0000:02:10.0", "0000:03:10.0"]
 
 
+async def test_a_definition_that_the_watch_has_not_brought_is_asked_for(devices: Rig):
+    """Else the pod would get another device than the kubelet gave it, perhaps one that is another pod's."""
+
+    async def source(pod: PodReference, resources: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+        return ("0000:03:10.1",), frozenset()
+
+    await devices.call("ADD", plugin=SRIOV)
+    await devices.call("DEL")
+    devices.engine.device_source = source
+    annotations, labels = {"k8s.v1.cni.cncf.io/resourceName": "openshift.io/a"}, {GENERATED_LABEL: "true"}
+    metadata = {"name": "net-a", "namespace": "default", "annotations": annotations, "labels": labels}
+    await devices.engine.cluster.resources("net-a", "default")
+    with devices.kubernetes.stale():
+        devices.kubernetes.seed(ATTACHMENT_DEFINITIONS, {"metadata": metadata})
+        assert pci_ids(await devices.call("ADD", plugin=SRIOV)) == ["0000:03:10.1"]
+
+
 async def test_host_device_gives_the_nic_itself_once(devices: Rig):
     """A NIC that sits in a pod is no candidate for the next; its VFs are not given either."""
     one = asking(devices, HOST_DEVICE, nics=1)
@@ -273,6 +291,14 @@ async def test_host_device_ipam_keeps_the_address_of_the_device(devices: Rig):
     result = await devices.call("ADD", plugin=HOST_DEVICE, ipam={"type": "host-device-ipam"})
     assert addresses(result) == ["10.0.1.1/24", "10.0.2.1/24", "10.0.3.1/24"]
     assert devices.held() == {}
+
+
+async def test_no_pod_gets_the_address_of_a_nic_that_stays(devices: Rig):
+    """Node and pods would all have it."""
+    ipam = {"type": "host-device-ipam"}
+    message = await devices.refused(ConfigError, "ADD", plugin={"type": "macvlan"}, ipam=ipam)
+    assert message.startswith("ipam.type: found 'host-device-ipam' with main plugin 'macvlan', which leaves the NIC")
+    devices.assert_clean()
 
 
 async def test_a_vf_for_user_space_has_no_mac_address(devices: Rig):
@@ -302,6 +328,17 @@ async def test_a_nic_that_carries_links_goes_into_no_pod(devices: Rig):
     assert pci_ids(await devices.call("ADD", "c2", plugin=HOST_DEVICE, deviceID="0000:02:00.0")) == ["0000:02:00.0"]
     result = await devices.call("ADD", "c3", plugin={"type": "macvlan"})
     assert addresses(result) == ["192.168.0.2/18", "192.168.128.1/18"]
+
+
+async def test_a_nic_under_links_of_an_executable_goes_into_no_pod(devices: Rig):
+    """What others made on it counts like what the daemon made."""
+    executables = Executables(devices.folder / "bin")
+    devices.engine.outside.cni_bin = str(executables.folder)
+    await devices.call("ADD", stdin=asking(devices, {"type": executables.PLUGIN}, masters=["eth1"]))
+    message = await devices.refused(SelectionError, "ADD", "c2", plugin=HOST_DEVICE, deviceID="0000:01:00.0")
+    assert "NIC 'eth1' is in use: links of pods are on it" in message
+    await devices.call("DEL", plugin={"type": executables.PLUGIN})
+    assert pci_ids(await devices.call("ADD", "c2", plugin=HOST_DEVICE, deviceID="0000:01:00.0")) == ["0000:01:00.0"]
 
 
 async def test_the_pod_is_told_of_its_device(devices: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

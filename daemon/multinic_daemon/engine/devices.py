@@ -25,6 +25,7 @@ from multinic_daemon.engine.makevfs import make_vfs
 from multinic_daemon.engine.planning import main_plugin
 from multinic_daemon.engine.select import Members
 from multinic_daemon.journal.sharing import Sharing
+from multinic_daemon.journal.uses import Uses
 
 Unavailable = Callable[[Mapping[str, Any], Nic, NodeView], str]
 
@@ -148,15 +149,15 @@ def available_members(
     return Members(there, {**members.left, **{name: reason for name, reason in why.items() if reason}})
 
 
-def require_unused(devices: Iterable[TakeDevice], sharing: Sharing, nics: Mapping[str, Nic]) -> None:
-    """Let no NIC go into a pod on which others have links: the kernel would remove those.
+def require_unused(devices: Iterable[TakeDevice], sharing: Sharing, uses: Uses, nics: Mapping[str, Nic]) -> None:
+    """Let no NIC go into a pod on which others have links, whoever made them: those would lose it.
 
     Raises:
         SelectionError: there are some, of this node's attachments.
     """
     parents = {parent.ifindex for parent in sharing.parents()}
     for step in devices:
-        if step.device == step.parent and nics[step.parent].ifindex in parents:
+        if step.device == step.parent and (nics[step.parent].ifindex in parents or uses.links[step.parent] > 0):
             raise SelectionError(
                 f"NIC {step.parent!r} is in use: links of pods are on it, expected one that no pod uses"
             )

@@ -12,6 +12,7 @@ import trio
 from multinic_core.deviceinfo import FIELD as DEVICE_INFO_FIELD
 from multinic_core.deviceinfo import device_info
 from multinic_core.errors import (
+    ConfigError,
     DaemonUnavailableError,
     SelectionError,
 )
@@ -35,6 +36,7 @@ from multinic_daemon.engine.devices import (
     chosen_devices,
     node_view,
     require_unused,
+    takes_devices,
     with_reasons,
 )
 from multinic_daemon.engine.inputs import NO_FACTS, Known, PodFacts, class_ids, nic_indexes, nic_uses
@@ -104,6 +106,11 @@ def prepare(
     cidr = engine.cluster.cidr(netconf.name)
     members = find_members(engine.registry, netconf, view, {pool.parent for pool in pools}, cidr)
     own_addresses = netconf.ipam.get("type") == HOST_DEVICE_IPAM
+    if own_addresses and not takes_devices(engine.registry, netconf.plugin):
+        raise ConfigError(
+            f"ipam.type: found {HOST_DEVICE_IPAM!r} with main plugin {plugin.name!r}, which leaves the NIC and its"
+            " address to the node, expected another IPAM, or a main plugin that gives pods the NIC itself"
+        )
     source = None if own_addresses else read_source(engine.registry, call)
     if isinstance(source, Asked):
         members = source.members(members)
@@ -151,7 +158,7 @@ def prepare(
 
     links, plan, stages = plan_stages(call, source, links, plan_for)
     require_shareable(plan.links, engine.journal.sharing, view.uses)
-    require_unused(plan.devices, engine.journal.sharing, view.nics)
+    require_unused(plan.devices, engine.journal.sharing, engine.journal.uses, view.nics)
     moved = allocating.cursors(allocations, call.static)
     why = decision(selection, netconf, network, members)
     new = NewAttachment(call.key, call.netns, call.pod, call.digest, plan, allocations, moved, why)
