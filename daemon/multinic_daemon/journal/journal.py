@@ -169,6 +169,10 @@ class Journal:
         """Records that a daemon left in the middle of ADD or DEL."""
         return self._select("state IN ('pending', 'deleting')", ())
 
+    def acting(self) -> bool:
+        """Whether actions of plugins have a part in any attachment."""
+        return bool(self._execute("SELECT 1 FROM attachment WHERE plan LIKE ? LIMIT 1", ('%"step":"act"%',)))
+
     def taken_over(self) -> list[Record]:
         """Records of what this journal did not attach; of nearly every node none."""
         return self._select("state IN ('adopted', 'unknown')", ())

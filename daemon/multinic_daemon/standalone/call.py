@@ -42,7 +42,8 @@ NODE = "this machine"
 """Where messages name the node."""
 VARIABLES = ("CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH")
 CHOOSING = ("ADD", "STATUS")
-"""Commands that decide something, and so read all of the configuration; the others go by the journal."""
+"""Commands that decide something, and so read all of the configuration; the others go by the journal, and load plugins
+only where actions of these are to be undone or checked."""
 
 
 def answer(plugin: str, environment: Mapping[str, str], stdin: bytes) -> tuple[int, bytes]:
@@ -97,15 +98,17 @@ async def _serve_in_turn(
     try:
         if refused:
             log.error("journal refused, what is held is found in the kernel", extra={"cause": refused})
-        view = await _look(network) if network else NodeView(NODE, {})
-        cluster = OneNetwork(None)
+        if network is None and journal.acting():
+            registry = load_plugins()  # who did something outside the machine has to undo it
+        view = NodeView(NODE, {})
+        engine = Engine(registry, journal, apply, OneNetwork(None), lambda: view)
+        await recover(engine)
         if network:
+            view = await _look(network)  # only now: recovering brings devices back as they were
             name = network.network.name
             taken = held_elsewhere(journal, {pool_name(name, str(pool.network)) for pool in network.pools})
             pools, problems = pool_objects(name, network.pools, view, taken)
-            cluster = OneNetwork(network.network, pools, problems)
-        engine = Engine(registry, journal, apply, cluster, lambda: view)
-        await recover(engine)
+            engine.cluster = OneNetwork(network.network, pools, problems)
         if network and request.command == "ADD":
             await take_stock(engine, pools)
         reply = await serve_request(engine, request)

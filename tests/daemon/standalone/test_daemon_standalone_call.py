@@ -11,15 +11,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from multinic_daemon.journal.journal import JournalError
+from multinic_daemon.journal.journal import AttachmentKey, Journal, JournalError, NewAttachment
 from multinic_daemon.standalone import answer, call
 from multinic_daemon.standalone import turn as turns
 from multinic_daemon.standalone.cluster import OneNetwork
 from multinic_daemon.standalone.turn import LOCK_FILE, alarm, turn
+from multinic_daemon.testing.executables import FileAction
 
 from multinic_core import ConfigError
 from multinic_core.errors import DaemonUnavailableError
 from multinic_core.model import MultiNicNetwork
+from multinic_core.outside import Act
+from multinic_core.plan import NodeView, Plan, PodReference
+from multinic_core.registry import Registry
 
 ENVIRONMENT = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "net1"}
 
@@ -141,6 +145,41 @@ def test_del_needs_nothing_but_a_name_and_a_folder(tmp_path):
     """What the journal does not know is gone; the journal is there afterwards, for root alone."""
     assert answer("multi-nic", ENVIRONMENT, netconf(tmp_path)) == (0, b"")
     assert (tmp_path / "journal.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_del_takes_actions_of_plugins_back(tmp_path, monkeypatch):
+    """What a plugin did outside the machine goes with the attachment, though DEL reads no network."""
+    action = FileAction(tmp_path / "actions")
+    action.do({"key": "k"})
+    registry = Registry()
+    registry.actions.objects[action.name] = action
+    monkeypatch.setattr(call, "load_plugins", lambda: registry)
+    journal = Journal.open(tmp_path)
+    plan = Plan((Act(action.name, {"key": "k"}, "net1-0"),))
+    key = AttachmentKey("multi-nic", "fast", "c1", "net1")
+    journal.record_ready(NewAttachment(key, str(tmp_path / "gone"), PodReference(), "", plan, (), {}), "")
+    journal.close()
+    assert answer("multi-nic", ENVIRONMENT, netconf(tmp_path)) == (0, b"")
+    assert action.done() == []
+
+
+def test_nics_are_looked_at_when_what_was_left_is_finished(tmp_path, monkeypatch):
+    """A device that a crash left half given is to be found as it was, not as a pod was to have it."""
+    seen: list[str] = []
+
+    async def recover(engine: object) -> None:
+        seen.append("recovered")
+
+    async def look(network: object) -> NodeView:
+        seen.append("looked")
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(call, "recover", recover)
+    monkeypatch.setattr(call, "_look", look)
+    fields = {"plugin": {"type": "macvlan"}, "ipam": {"type": "multi-nic-ipam"}, "subnet": "192.168.0.0/16"}
+    stdin = json.dumps({**json.loads(netconf(tmp_path)), **fields, "masters": ["eth1"]}).encode()
+    _, body = answer("multi-nic", ENVIRONMENT | {"CNI_COMMAND": "ADD"}, stdin)
+    assert (json.loads(body)["msg"], seen) == ("enough", ["recovered", "looked"])
 
 
 async def test_a_cluster_of_one_network_knows_no_other(autojump_clock):
