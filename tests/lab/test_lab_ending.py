@@ -25,12 +25,10 @@ async def main():
 
 print(run_to_end(main))
 """
-TWIN = (
-    """
+TWIN = """
 from multinic_core.cli import multinic
 multinic("lab twin --nodes 10 --alone --processes 1 --sample 1".split())
 """
-)
 
 
 def ended_by(number: int, command: list[str], sign: str, folder: Path) -> int:
