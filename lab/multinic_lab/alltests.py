@@ -23,8 +23,8 @@ from typing import TextIO
 
 from .emulator.sriov_tests import CANNOT
 
-FIRST = ("tests/daemon", "tests/plugins", "tests/operator")
-"""Folders of this machine's first process; the second runs whatever else there is, folders yet to come too."""
+WHOLE = ("tests/kernel", "tests/lab")
+"""Folders of one of this machine's processes, half of the work; the other runs the rest, folders yet to come too."""
 POLL_SECONDS = 0.1
 END_SECONDS = 30.0
 """From asking a part to end until it is killed."""
@@ -57,9 +57,9 @@ def parts() -> list[Part]:
     return [
         Part("lab kernel", [sys.executable, "-m", "multinic_lab.kernel.kernel_tests"]),
         Part("emulated PC", ["sh", "-c", f"{emulated} -m multinic_lab.emulator.sriov_tests"], needed=False),
-        Part(" ".join(FIRST), [*pytest, *FIRST]),
+        Part("this machine: " + ", ".join(WHOLE), [*pytest, *WHOLE]),
         # Both would keep what failed last in the same file.
-        Part("all others", [*pytest, "-p", "no:cacheprovider", *(f"--ignore={folder}" for folder in FIRST)]),
+        Part("this machine: the rest", [*pytest, "-p", "no:cacheprovider", *(f"--ignore={name}" for name in WHOLE)]),
     ]
 
 
