@@ -7,7 +7,7 @@ is to go has its processes killed and its networks deleted in reverse before it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -19,13 +19,9 @@ from multinic_core.ports import Key
 from multinic_lab.machine import processes
 from multinic_lab.machine.delegate import network_status
 from multinic_lab.machine.layout import end_processes
+from multinic_lab.machine.podsite import FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, PodSite
 from multinic_lab.machine.runtime import Attached, Sandbox
 
-if TYPE_CHECKING:
-    from multinic_lab.machine.kubelet import Kubelet
-
-FIRST_DELAY_SECONDS = 0.5
-MAX_DELAY_SECONDS = 10.0
 TOOL_IMAGE = "multinic-lab/tool"
 """Containers of this image run their ``command`` as a real process of the pod; others run nothing."""
 
@@ -39,8 +35,8 @@ class SandboxFailedError(MultinicError):
 class PodWorker:
     """One pod, by uid, from its first sight to its end."""
 
-    def __init__(self, kubelet: Kubelet, key: Key, uid: str) -> None:
-        self._kubelet, self.key, self.uid = kubelet, key, uid
+    def __init__(self, site: PodSite, key: Key, uid: str) -> None:
+        self._site, self.key, self.uid = site, key, uid
         self.sandbox: Sandbox | None = None
         self.attached: list[Attached] = []
         self.entries: list[dict[str, Any]] = []
@@ -60,10 +56,10 @@ class PodWorker:
                 if self.sandbox is None:
                     await self._create(pod)
                 if not self._reported and self.sandbox is not None:
-                    await self._kubelet.report_running(pod, self.sandbox, self.entries)
+                    await self._site.report_running(pod, self.sandbox, self.entries)
                     self._reported = True
             except (SandboxFailedError, ApiError) as error:
-                await self._kubelet.record(pod, "Warning", error.reason, str(error))
+                await self._site.record(pod, "Warning", error.reason, str(error))
                 with trio.move_on_after(delay):
                     await self._gone()
                 delay = min(MAX_DELAY_SECONDS, delay * 2)
@@ -85,7 +81,7 @@ class PodWorker:
 
     def _wanted(self) -> Pod | None:
         """The pod as the API has it, or None when it is to go."""
-        pod = self._kubelet.pods.get(self.key.name, self.key.namespace)
+        pod = self._site.pods.get(self.key.name, self.key.namespace)
         if pod is None or pod.metadata.uid != self.uid or pod.metadata.deletion_timestamp:
             return None
         return pod
@@ -98,7 +94,7 @@ class PodWorker:
     async def _create(self, pod: Pod) -> None:
         """One attempt; on failure nothing of it is left. Raises SandboxFailedError."""
         try:
-            sandbox = await self._kubelet.new_sandbox()
+            sandbox = await self._site.new_sandbox()
         except MultinicError as error:
             raise SandboxFailedError(str(error)) from error
         attached: list[Attached] = []
@@ -106,25 +102,25 @@ class PodWorker:
             self.entries = await self._attach(pod, sandbox, attached)
             await self._start_containers(pod, sandbox)
         except MultinicError as error:
-            await self._kubelet.detach(pod, sandbox, attached)
-            await self._kubelet.remove_sandbox(sandbox)
+            await self._site.detach(pod, sandbox, attached)
+            await self._site.remove_sandbox(sandbox)
             raise SandboxFailedError(str(error), details=error.details) from error
         self.sandbox, self.attached = sandbox, attached
 
     async def _attach(self, pod: Pod, sandbox: Sandbox, attached: list[Attached]) -> list[dict[str, Any]]:
-        kubelet = self._kubelet
+        site = self._site
         annotation = (pod.metadata.annotations or {}).get(NETWORKS_ANNOTATION, "")
         identity = PodIdentity(pod.namespace, pod.name, self.uid)
         delegates = []
         for selection in parse_networks(annotation, pod.namespace):
-            definition = await kubelet.kube.get(ATTACHMENT_DEFINITIONS, selection.name, selection.namespace)
+            definition = await site.kube.get(ATTACHMENT_DEFINITIONS, selection.name, selection.namespace)
             delegates.append(make_delegate(selection, definition.spec.config, identity, sandbox.container_id))
         entries: list[dict[str, Any]] = []
         for delegate in delegates:
-            kubelet.runtime.find(delegate)
+            site.runtime.find(delegate)
             # Half an ADD may be there even when it fails, so its DEL is due before it has succeeded.
             attached.append(Attached(delegate, None))
-            attached[-1] = await kubelet.runtime.add(sandbox, delegate)
+            attached[-1] = await site.runtime.add(sandbox, delegate)
             entries += network_status(delegate, attached[-1].result or {})
         return entries
 
@@ -133,16 +129,16 @@ class PodWorker:
             if container.get("image") == TOOL_IMAGE and container.get("command"):
                 argv = [*container["command"], *(container.get("args") or ())]
                 name = container.get("name", "")
-                self.children[name] = await self._kubelet.start_container(self.key, name, argv, sandbox)
+                self.children[name] = await self._site.start_container(self.key, name, argv, sandbox)
 
     async def _remove(self) -> None:
-        pod = self._kubelet.pods.get(self.key.name, self.key.namespace)
+        pod = self._site.pods.get(self.key.name, self.key.namespace)
         if self.sandbox is not None:
             await trio.to_thread.run_sync(end_processes, [self.sandbox.netns])
             for child in self.children.values():
                 await child.end()
-            await self._kubelet.detach(pod, self.sandbox, self.attached)
-            await self._kubelet.remove_sandbox(self.sandbox)
-        self._kubelet.tell("pod", node=self._kubelet.node.name, pod="/".join(self.key), state="removed")
+            await self._site.detach(pod, self.sandbox, self.attached)
+            await self._site.remove_sandbox(self.sandbox)
+        self._site.tell("pod", node=self._site.node.name, pod="/".join(self.key), state="removed")
         if pod is not None and pod.metadata.uid == self.uid:
-            await self._kubelet.finish(pod)
+            await self._site.finish(pod)
