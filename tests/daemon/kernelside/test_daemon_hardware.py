@@ -11,8 +11,9 @@ import trio
 import trio.testing
 from multinic_daemon.discovery import hardware as hardware_module
 from multinic_daemon.discovery.hardware import Hardware, HardwareReader
-from multinic_daemon.netlink import Conversation, Link, ethtool
+from multinic_daemon.netlink import Conversation, Link, Request, ethtool, wire
 from multinic_daemon.netlink.uevents import DeviceEvents
+from multinic_daemon.netlink.wire import Message
 from multinic_daemon.testing.machines import Machine, build
 
 from multinic_core import KernelError, VfSettings
@@ -174,6 +175,20 @@ def test_a_kernel_without_the_family_tells_no_speeds(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ethtool, "_family", refusing(errno.EPERM, family=True))
     with pytest.raises(KernelError):
         ethtool.read_speeds(None, [1])
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENODEV, errno.EIO, errno.ETIMEDOUT, errno.EBUSY])
+def test_a_driver_that_fails_to_tell_a_speed_is_nobody_elses_trouble(monkeypatch: pytest.MonkeyPatch, number: int):
+    """As while its firmware starts anew: that link has no speed, the others have theirs."""
+
+    def get(self: Conversation, request: Request) -> Message:
+        if request.subject == "speed of link 1":
+            raise KernelError(request.subject, number)
+        return Message(0, 0, 0, 0, bytes(4) + wire.attribute_u32(5, 25000))
+
+    monkeypatch.setattr(ethtool, "_family", lambda kernel: 20)
+    monkeypatch.setattr(Conversation, "get", get)
+    assert ethtool.read_speeds(None, [1, 2]) == {2: 25000}
 
 
 @pytest.fixture
