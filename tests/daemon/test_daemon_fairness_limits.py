@@ -9,6 +9,7 @@ import pytest
 import trio
 from multinic_daemon.engine import limits
 from multinic_daemon.engine.limits import limited
+from multinic_daemon.standalone.turn import alarm
 from multinic_daemon.testing import Rig
 
 from multinic_core.errors import PluginError
@@ -39,6 +40,21 @@ def catch_everything() -> None:
         with suppress(BaseException):
             spin()
     spin()
+
+
+def test_somebody_elses_alarm_goes_on() -> None:
+    """Of a standalone call it is the only bound on a kernel that hangs after a plugin was asked."""
+    rung = threading.Event()
+    with alarm(600, rung.set):
+        handler = signal.getsignal(signal.SIGALRM)
+        assert limited("one", lambda: 1) == 1
+        with pytest.raises(PluginError):
+            limited("two", spin)
+        assert signal.getsignal(signal.SIGALRM) is handler
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        assert (0 < left < 600, interval) == (True, 0.0)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert not rung.is_set()
 
 
 @pytest.mark.parametrize("function", [spin, wait, catch_everything])

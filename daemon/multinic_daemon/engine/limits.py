@@ -80,12 +80,13 @@ def limited(subject: str, function: Callable[[], T]) -> T:
         raise PluginError(f"{subject}: {rest.failure}; not asked again for {rest.until - now:.0f} seconds")
     if threading.current_thread() is not threading.main_thread():
         return function()  # only the main thread has signals; the daemon's loop runs in it
-    if signal.getsignal(signal.SIGALRM) is not _alarm:
+    if (before := signal.getsignal(signal.SIGALRM)) is not _alarm:
         signal.signal(signal.SIGALRM, _alarm)
+    left = 0.0
     try:
         try:
             _run = _Run(None, round(WALL_SECONDS / TICK_SECONDS))
-            signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
+            left, _ = signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
             result = function()
         finally:
             _run = None  # an alarm after this does nothing
@@ -97,6 +98,9 @@ def limited(subject: str, function: Callable[[], T]) -> T:
         raise PluginError(f"{subject}: {failure}; not asked again for {seconds:.0f} seconds") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if left:  # the alarm of a process that serves one call goes on
+            signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - now), TICK_SECONDS))
     if rest:
         del _resting[subject]
     return result
