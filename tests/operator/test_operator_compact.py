@@ -269,3 +269,31 @@ def test_no_object_passes_the_limit_at_5000_nodes_with_16_nics(make_network: Any
     assert len(json.dumps(host).encode()) < OBJECT_BYTES / 2
     network = MultiNicNetwork.model_validate(make_network(masterNets=config.master_nets))
     assert encoded(network) < 5_000
+
+
+@pytest.mark.parametrize(
+    ("addresses", "told"),
+    [
+        (["10.0.1.0/24", "10.0.1.1/24", "10.0.1.9/24"], "node-0 (eth1: 10.0.1.0/31)"),
+        (["10.0.1.3/24", "10.0.1.1/24", "10.0.1.2/24"], "node-1 (eth1: 10.0.1.2/31)"),
+        (["10.0.1.9/24", "10.0.1.1/24", "10.0.1.3/24"], ""),
+        (["10.0.1.30/24", "10.0.1.31/24", "10.0.1.1/24"], ""),
+    ],
+)
+async def test_blocks_full_of_nodes_addresses_are_told(
+    cluster: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, addresses: list[str], told: str
+) -> None:
+    """Without a subnet, a node whose own block has no address left for pods is named; others are not."""
+    monkeypatch.setattr(sizes, "LIMIT_BYTES", 300)
+    for number, address in enumerate(addresses):
+        cluster.node(f"node-{number}", {"eth1": address})
+    cluster.network(subnet=None, ipam={"type": "multi-nic-ipam", "hostBlock": 7})
+    await cluster.settle()
+    assert (await cluster.kube.get(CIDRS, "net")).spec.compact
+    found = await blocks(cluster)
+    assert found == {(f"node-{n}", "eth1"): f"10.0.1.{2 * n}/31" for n in range(3)}
+    message = (await cluster.status()).message
+    assert told in message
+    full = "which cuts blocks on the NIC network 10.0.1.0/24 that are full of addresses of nodes"
+    assert (full in message) is bool(told)
+    assert message.count("/31") == bool(told)

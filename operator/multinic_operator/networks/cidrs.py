@@ -30,6 +30,7 @@ from multinic_operator.networks.pools import retire_unused
 from multinic_operator.numbering.blocks import Computed, compute_blocks, compute_entries, no_index, sound_rows
 from multinic_operator.numbering.departed import Departure
 from multinic_operator.numbering.exceptions import bar, from_list, irregular, settle, with_claims
+from multinic_operator.numbering.filled import filled_blocks
 from multinic_operator.numbering.fleet import Fleet
 from multinic_operator.numbering.layout import BlockRequest, HostNic
 from multinic_operator.numbering.recall import recall_blocks
@@ -160,6 +161,7 @@ class Blocks:
         if self.base is not None and self.was_compact and self.base.config != computed.spec.config:
             before = Rows(self.network.name, self.base)
         problems = await self._settle(rows, before)
+        problems += filled_blocks(self.request, rows, self.fleet, self.world.hosts.get)
         return Computed(computed.spec, (*computed.problems, *problems))
 
     async def _from_list(self, base: CIDRSpec, rows: Rows) -> None:
