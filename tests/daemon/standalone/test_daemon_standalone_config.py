@@ -205,3 +205,14 @@ def test_a_main_plugin_that_raises_is_named_with_its_distribution():
     registry.main_plugins.objects["broken"] = Broken(MultinicError("no licence"))
     with pytest.raises(MultinicError, match=r"^no licence$"):
         read_network("multi-nic", document(plugin={"type": "broken"}), registry)
+
+
+def test_an_installed_ipam_has_the_pools_of_ours() -> None:
+    """The subnet is cut by the same keys for whichever IPAM is installed; for any other name there is nothing to cut."""
+    registry = load_plugins()
+    ours = read_network("multi-nic", document(), registry).pools
+    foreign = document(ipam=ipam(type="foreign", row=7))
+    assert read_network("multi-nic", foreign, registry).pools == ()
+    registry.ipams.objects["foreign"] = registry.ipams["multi-nic-ipam"]
+    assert read_network("multi-nic", foreign, registry).pools == ours
+    assert len(ours) == 2
