@@ -1,8 +1,8 @@
 """The foreign kinds that main plugins read or keep objects of: followed where the cluster serves them, and only then.
 
 A kind is asked for when a network first needs it, and again whenever that network is looked at, until the cluster
-serves it; from then on it is watched. Besides, each kind that plugins keep is asked about once after the start, and when
-a network goes, for objects of ours that nobody wants any more.
+serves it; from then on it is watched. Besides, each kind that plugins keep is asked about once after the start, and
+when a network goes, for objects of ours that nobody wants any more.
 """
 
 from __future__ import annotations
