@@ -38,7 +38,7 @@ def test_a_thread_comes_back_when_the_socket_cannot_be_opened(ground: Any, monke
     """A refusal on the far side leaves the thread at home."""
     home, seen = OWN.readlink(), []
 
-    def refuse() -> None:
+    def refuse(_: int) -> None:
         seen.append(OWN.readlink())
         raise KernelError("no", 24)
 
