@@ -19,6 +19,7 @@ from multinic_core.registry import Registry, load_plugins
 from multinic_daemon.calls.request import CniReply, CniRequest
 from multinic_daemon.calls.server import error_reply
 from multinic_daemon.discovery.discovery import Discovery
+from multinic_daemon.discovery.held import held_nics
 from multinic_daemon.engine import Engine, serve_request
 from multinic_daemon.journal.journal import Journal
 from multinic_daemon.logs import start_logging
@@ -104,7 +105,7 @@ async def _serve_in_turn(
         engine = Engine(registry, journal, apply, OneNetwork(None), lambda: view)
         await recover(engine)
         if network:
-            view = await _look(network)  # only now: recovering brings devices back as they were
+            view = await _look(network, journal)  # only now: recovering brings devices back as they were
             name = network.network.name
             taken = held_elsewhere(journal, {pool_name(name, str(pool.network)) for pool in network.pools})
             pools, problems = pool_objects(name, network.pools, view, taken)
@@ -121,8 +122,9 @@ async def _serve_in_turn(
         journal.close()
 
 
-async def _look(network: StandaloneNetwork) -> NodeView:
-    """This machine's NICs now."""
-    discovery = Discovery(NODE)
+async def _look(network: StandaloneNetwork, journal: Journal) -> NodeView:
+    """This machine's NICs now, also those that sit in pods: their addresses are taken, and the network is theirs."""
+    held = partial(held_nics, journal.held_devices, lambda: NodeView(NODE, {}))
+    discovery = Discovery(NODE, held=held)
     discovery.set_declared(dict.fromkeys(network.named, ()))
     return await discovery.look()

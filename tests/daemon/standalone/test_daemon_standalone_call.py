@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from multinic_daemon.journal.journal import AttachmentKey, Journal, JournalError
 from multinic_daemon.standalone import answer, call
 from multinic_daemon.standalone import turn as turns
 from multinic_daemon.standalone.cluster import OneNetwork
+from multinic_daemon.standalone.config import StandaloneNetwork
 from multinic_daemon.standalone.turn import LOCK_FILE, alarm, turn
 from multinic_daemon.testing.executables import FileAction
 
 from multinic_core import ConfigError
+from multinic_core.devices import TakeDevice
 from multinic_core.errors import DaemonUnavailableError
 from multinic_core.model import MultiNicNetwork
 from multinic_core.outside import Act
@@ -170,7 +173,7 @@ def test_nics_are_looked_at_when_what_was_left_is_finished(tmp_path, monkeypatch
     async def recover(engine: object) -> None:
         seen.append("recovered")
 
-    async def look(network: object) -> NodeView:
+    async def look(*_: object) -> NodeView:
         seen.append("looked")
         raise ConfigError("enough")
 
@@ -180,6 +183,20 @@ def test_nics_are_looked_at_when_what_was_left_is_finished(tmp_path, monkeypatch
     stdin = json.dumps({**json.loads(netconf(tmp_path)), **fields, "masters": ["eth1"]}).encode()
     _, body = answer("multi-nic", ENVIRONMENT | {"CNI_COMMAND": "ADD"}, stdin)
     assert (json.loads(body)["msg"], seen) == ("enough", ["recovered", "looked"])
+
+
+async def test_a_nic_that_sits_in_a_pod_is_still_the_machines(tmp_path):
+    """Else a network that names it would be refused on its other NICs, and its address given to a pod."""
+    journal = Journal.open(tmp_path)
+    own = ip_interface("10.0.1.1/24")
+    plan = Plan((TakeDevice("net1-0", "nic-away", "nic-away", mtu_before=1500, addresses_before=(own,)),))
+    key = AttachmentKey("multi-nic", "fast", "c1", "net1")
+    journal.record_ready(NewAttachment(key, str(tmp_path / "gone"), PodReference(), "", plan, (), {}), "")
+    spec = {"ipam": "", "plugin": {"type": "host-device", "cniVersion": "1.0.0"}}
+    network = MultiNicNetwork.model_validate({"metadata": {"name": "fast"}, "spec": spec})
+    view = await call._look(StandaloneNetwork(network, (), (), b""), journal)
+    journal.close()
+    assert view.nics["nic-away"].addresses == (own,)
 
 
 async def test_a_cluster_of_one_network_knows_no_other(autojump_clock):
