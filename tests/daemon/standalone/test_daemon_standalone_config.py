@@ -208,7 +208,7 @@ def test_a_main_plugin_that_raises_is_named_with_its_distribution():
 
 
 def test_an_installed_ipam_has_the_pools_of_ours() -> None:
-    """The subnet is cut by the same keys for whichever IPAM is installed; for any other name there is nothing to cut."""
+    """The subnet is cut by the same keys for each IPAM that is installed; for other names there is nothing to cut."""
     registry = load_plugins()
     ours = read_network("multi-nic", document(), registry).pools
     foreign = document(ipam=ipam(type="foreign", row=7))
