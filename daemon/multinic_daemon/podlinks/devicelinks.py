@@ -15,11 +15,12 @@ def match(
 ) -> dict[str, Link]:
     """ifname in the pod to the link that is its device, of those that are among these links.
 
-    By PCI address; where none is told by the mark and one of its names, or its MAC address when it was renamed.
+    By PCI address, and by name where a function has several links, one for each of its ports. Where no address is told,
+    by the mark and one of its names, or its MAC address when it was renamed.
 
     Args:
         links: each with its PCI address, or "".
-        certain: a name proves nothing, as in a pod of who knows which node.
+        certain: only the mark proves it, as in a namespace of who knows whom: without one it is somebody else's by now.
     """
     known = [(link, address) for link, address in links if link.group == group or link.group not in GROUPS]
     found: dict[str, Link] = {}
@@ -33,7 +34,7 @@ def _candidates(step: TakeDevice, links: Sequence[tuple[Link, str]], group: int,
     """Links that may be the device, each with its PCI address; the best first."""
     own = [(link, address) for link, address in links if link.group == group and not link.loopback]
     if step.pci_address:
-        yield from (link for link, address in (*own, *links) if address == step.pci_address)
+        yield from (link for link, address in (*own, *(() if certain else links)) if address == step.pci_address)
     untold = [link for link, address in own if not address]
     if not certain:
         yield from (link for link in untold if link.ifname in (step.ifname, step.device))

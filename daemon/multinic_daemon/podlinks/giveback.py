@@ -100,7 +100,7 @@ class _Search:
     away: int = 0
     """How many were somewhere else."""
     strangers: set[str] = field(default_factory=set)
-    """PCI addresses of devices that another attachment has by now."""
+    """PCI addresses of devices that another attachment, or another's pod, has by now."""
 
     def bring_home(self, netns: str, node: Conversation) -> None:
         """Move them, from wherever they are.
@@ -138,7 +138,9 @@ class _Search:
 
     def _match(self, links: Sequence[Link], *, certain: bool = False) -> dict[str, Link]:
         known = [(link, function_address(link, self.sysfs)) for link in links]
-        self.strangers |= {pci for link, pci in known if pci and link.group in GROUPS and link.group != self.group}
+        self.strangers |= {
+            pci for link, pci in known if pci and link.group != self.group and (certain or link.group in GROUPS)
+        }
         return match(self.steps, known, self.group, certain=certain)
 
     def _from(self, netns: str, *, certain: bool = False) -> bool:
