@@ -45,6 +45,13 @@ CNI_BIN = "/opt/cni/bin"
     help="Folders of CNI executables, separated by colons, looked through after the runtime's CNI_PATH."
     "  [env: MULTINIC_CNI_BIN]",
 )
+@click.option(
+    "--metrics",
+    envvar="MULTINIC_METRICS",
+    default="",
+    metavar="ADDRESS:PORT",
+    help="Tell Prometheus how the NICs are used, read-only.  [env: MULTINIC_METRICS; default: nobody]",
+)
 @click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info", show_default=True)
 @click.pass_context
 def main(
@@ -56,6 +63,7 @@ def main(
     namespace: str,
     iproute2_dir: str,
     cni_bin: str,
+    metrics: str,
     log_level: str,
 ) -> None:
     """Run the node half of multinic: find NICs, keep host routes, attach pods."""
@@ -77,6 +85,7 @@ def main(
         namespace=namespace,
         iproute2=Path(iproute2_dir) if iproute2_dir else None,
         cni_bin=cni_bin,
+        metrics=metrics,
     )
     try:
         trio.run(run_daemon, settings)

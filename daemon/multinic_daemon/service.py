@@ -57,6 +57,8 @@ class Settings:
     """Folder in which iproute2 is told the names of our routing tables; None: they stay numbers."""
     cni_bin: str = ""
     """Folders of CNI executables besides the runtime's ``CNI_PATH``, written as that is."""
+    metrics: str = ""
+    """``ADDRESS:PORT`` on which Prometheus may ask; "" for none."""
 
 
 async def run_daemon(settings: Settings) -> None:
@@ -121,6 +123,11 @@ async def run_daemon(settings: Settings) -> None:
             await nursery.start(partial(keep_routes, span=reporter.set_nodes, iproute2=settings.iproute2))
             await nursery.start(serve_errors, reporter, lambda: gate.reason)
             await nursery.start(partial(serve_lease, kubernetes, settings.node, reporter, namespace=settings.namespace))
+            if settings.metrics:
+                from multinic_daemon.report.metrics import nic_states, serve_metrics  # nobody pays who has none
+
+                port = await nursery.start(serve_metrics, settings.metrics, settings.node, partial(nic_states, engine))
+                log.info("metrics are told", extra={"address": settings.metrics, "port": port})
             # What start-up made stays; looking through all of it for garbage stops the loop for 50 ms at a time.
             gc.collect()
             gc.freeze()

@@ -116,20 +116,24 @@ class VirtualTopology:
         self._places = NO_PLACES
 
     def places(self) -> Places:
-        """What it tells now; nothing without a file, or with one that is not understood, which is logged. Blocks."""
+        """What it tells now; nothing without a file, or with one that is not understood, which is logged. Blocks.
+
+        From any thread: nobody is told of a file that is being read that it tells nothing.
+        """
+        found, seen = NO_PLACES, None
         try:
             stat = self._path.stat()
             seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if seen == self._seen:
                 return self._places
-            self._places, self._seen = NO_PLACES, seen
             if stat.st_size > LARGEST:
                 raise TopologyError(f"has {stat.st_size} bytes, expected at most {LARGEST}")  # noqa: TRY301
-            self._places = parse_places(self._path.read_bytes())
+            found = parse_places(self._path.read_bytes())
         except FileNotFoundError:
-            self._places, self._seen = NO_PLACES, None
+            seen = None
         except (OSError, TopologyError) as error:
             log.warning(
                 "topology of the virtual machine not read", extra={"path": str(self._path), "cause": str(error)}
             )
-        return self._places
+        self._places, self._seen = found, seen
+        return found

@@ -73,8 +73,6 @@ class _Thread:
 
     async def run(self, talk: Callable[[], T]) -> T:
         token = trio.lowlevel.current_trio_token()
-        self._waiting = trio.lowlevel.current_task()
-        self._at_work[self._row] = trio.Event()
 
         def deliver(result: Outcome[T]) -> None:
             with suppress(trio.RunFinishedError):  # the daemon has stopped meanwhile
@@ -84,7 +82,13 @@ class _Thread:
             self._waiting = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        trio.lowlevel.start_thread_soon(talk, deliver)
+        try:
+            trio.lowlevel.start_thread_soon(talk, deliver)
+        except RuntimeError:  # the machine has no more threads
+            self._held.__exit__(None, None, None)
+            raise
+        self._waiting = trio.lowlevel.current_task()
+        self._at_work[self._row] = trio.Event()
         result: T = await trio.lowlevel.wait_task_rescheduled(walk_away)
         return result
 
