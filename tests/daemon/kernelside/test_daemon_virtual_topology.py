@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from multinic_daemon.devices import GivenDevice, PodDevices
 from multinic_daemon.devices.places import pod_devices
+from multinic_daemon.discovery import virtualtopology
 from multinic_daemon.discovery.sysfs import device_facts
 from multinic_daemon.discovery.virtualtopology import (
     NO_PLACES,
+    Places,
     TopologyError,
     VirtualPlace,
     VirtualTopology,
@@ -122,6 +124,22 @@ def test_a_file_that_comes_changes_or_goes_is_noticed(tmp_path: Path, caplog: py
     file.write_bytes(b" " * (5 << 20))
     assert topology.places() == NO_PLACES
     assert "expected at most 4194304" in caplog.records[-1].cause  # type: ignore[attr-defined]
+
+
+def test_who_asks_while_the_file_is_read_is_told_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The first pods of a job come at the same time, each with a thread of its own that looks here."""
+    path, told = tmp_path / "topology.xml", list[Places]()
+    path.write_bytes(CLOUD)
+    topology = VirtualTopology(path)
+
+    def parse(content: bytes) -> Places:
+        monkeypatch.setattr(virtualtopology, "parse_places", parse_places)
+        told.append(topology.places())
+        return parse_places(content)
+
+    monkeypatch.setattr(virtualtopology, "parse_places", parse)
+    assert topology.places() == parse_places(CLOUD)
+    assert told == [parse_places(CLOUD)]
 
 
 def test_the_file_is_believed_before_sysfs(tmp_path: Path):
