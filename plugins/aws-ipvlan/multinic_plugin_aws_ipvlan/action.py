@@ -58,7 +58,7 @@ class PrivateAddress:
         self._ec2 = Ec2()
 
     def do(self, arguments: Mapping[str, Any]) -> None:
-        """Assign it, unless the ENI has it.
+        """Assign it; one that the ENI has already is success.
 
         Raises:
             AddressInUseError: another ENI has it, or it is the primary address of this one.
@@ -70,8 +70,8 @@ class PrivateAddress:
         with in_time():
             found = self._look(wanted)
             own = _require(wanted, found)
-            if self._is_there(wanted, found):
-                return
+            self._is_there(wanted, found)  # raises where somebody else has it
+            # asked for also where EC2 shows it: it may still show what was unassigned a moment ago
             try:
                 self._ec2.call(
                     wanted.region,

@@ -35,10 +35,27 @@ def test_address_is_secondary_on_the_interface_of_the_nic(
 
 
 def test_nothing_is_assigned_twice(ec2: Ec2StandIn, eni: str, action: PrivateAddress, arguments: Any) -> None:
-    """What is on the interface from an earlier try is left as it is."""
+    """What is on the interface from an earlier try is left as it is, as EC2 says when it is asked again."""
     for _ in range(2):
         action.do(arguments())
-    assert ec2.calls.count("AssignPrivateIpAddresses") == 1
+    assert ec2.addresses(eni) == [ADDRESS]
+
+
+def test_address_just_taken_back_is_assigned_though_ec2_still_shows_it(
+    ec2: Ec2StandIn, eni: str, action: PrivateAddress, arguments: Any
+) -> None:
+    """On a full node a pod gets the address of the one that has just left; what EC2 shows may be older than that."""
+    ec2.backend.assign_private_ip_addresses(eni, [ADDRESS])
+    shown = [ADDRESS]
+
+    def settle(operation: str, fields: dict[str, str]) -> None:
+        if operation == "AssignPrivateIpAddresses" and shown:
+            ec2.backend.unassign_private_ip_addresses(eni, [shown.pop()])
+
+    ec2.before = settle
+    action.do(arguments())
+    settle("AssignPrivateIpAddresses", {})  # what was shown goes, whether or not it was asked for
+    assert ec2.addresses(eni) == [ADDRESS]
 
 
 def test_address_of_another_interface_stays_there(ec2: Ec2StandIn, action: PrivateAddress, arguments: Any) -> None:
