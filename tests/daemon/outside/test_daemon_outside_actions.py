@@ -1,7 +1,8 @@
 """Actions of plugins during ADD, CHECK and DEL, and that one which hangs delays nobody else."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -112,6 +113,27 @@ async def test_action_waits_for_addresses_of_ipam_executables(rig: Rig) -> None:
     ipam = {"type": "dhcp"}
     message = await rig.refused(UnsupportedFieldError, "ADD", "c2", plugin=PLUGIN, ipam=ipam)
     assert "ipam.type: found 'dhcp'" in message
+
+
+async def test_action_without_a_thread_holds_nothing_up(
+    rig: Rig, action: FileAction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the machine has no more threads the pod is refused; when it has, the next one is attached."""
+    start = trio.lowlevel.start_thread_soon
+
+    def refuse_actions(talk: Callable[[], object], *rest: Any) -> None:
+        if getattr(getattr(talk, "func", None), "__self__", None) is action:
+            raise RuntimeError("can't start new thread")
+        start(talk, *rest)
+
+    await rig.call("ADD", plugin=PLUGIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(trio.lowlevel, "start_thread_soon", refuse_actions)
+        assert "can't start new thread" in await rig.refused(ActionError, "DEL", plugin=PLUGIN)
+        assert rig.engine.outside.undoing.idle
+    await rig.call("DEL", plugin=PLUGIN)
+    assert action.done() == []
+    rig.assert_clean()
 
 
 async def test_hung_action_delays_nobody_else(
