@@ -68,7 +68,7 @@ def _find_on_node(steps: Sequence[TakeDevice], links: Sequence[Link], group: int
 
     Raises:
         KernelError: one is not there.
-        ConfigError: one is another attachment's, or part of another link.
+        ConfigError: one is another attachment's, part of another link, or carries one.
     """
     found: dict[str, Link] = {}
     names = {link.ifindex: link.ifname for link in links}
@@ -86,10 +86,19 @@ def _find_on_node(steps: Sequence[TakeDevice], links: Sequence[Link], group: int
         if link.master_ifindex:
             master = names.get(link.master_ifindex, str(link.master_ifindex))
             problems.append(f"{subject_of(step)} is part of link {master!r}, expected a device of its own")
+        if upper := [each.ifname for each in links if _lies_on(each, link)]:
+            problems.append(
+                f"{subject_of(step)} carries the node's link {upper[0]!r}, expected one that nothing lies on"
+            )
         found[step.ifname] = link
     if problems:
         raise ConfigError(*problems)
     return found
+
+
+def _lies_on(upper: Link, link: Link) -> bool:
+    """Whether a link of the same namespace is made on this one, as a VLAN link is."""
+    return upper.parent_ifindex == link.ifindex != upper.ifindex and upper.parent_netns_id is None
 
 
 def _refuse_used(steps: Sequence[TakeDevice], found: Mapping[str, Link], addresses: Sequence[Address]) -> None:

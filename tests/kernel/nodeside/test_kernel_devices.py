@@ -161,6 +161,17 @@ def test_a_part_of_another_link_is_refused(ground: Any):
     assert ground.link(ground.node, "eth1")["master"] == "br0"
 
 
+@pytest.mark.link_kind("macvlan")
+def test_a_device_that_carries_a_link_of_the_node_is_refused(ground: Any):
+    """What lies on it, as a VLAN link or a macvlan link, would lead into the pod."""
+    step, pod = device(ground), ground.namespace("pod")
+    ground.ip(ground.node, "link", "add", "link", "eth1", "name", "above", "type", "macvlan", "mode", "bridge")
+    before = state(ground, "eth1")
+    with pytest.raises(ConfigError, match="carries the node's link 'above'"):
+        apply_plan(plan_of(step), pod, GROUP, node_netns=ground.node)
+    assert state(ground, "eth1") == before
+
+
 def test_a_device_that_the_node_uses_is_refused(ground: Any):
     """An address that nobody would give back, as of a VF that is the node's own link."""
     step, pod = device(ground), ground.namespace("pod")
