@@ -33,11 +33,13 @@ def match(
 def _candidates(step: TakeDevice, links: Sequence[tuple[Link, str]], group: int, certain: bool) -> Iterator[Link]:
     """Links that may be the device, each with its PCI address; the best first."""
     own = [(link, address) for link, address in links if link.group == group and not link.loopback]
+    names = (step.ifname, step.device)
     if step.pci_address:
-        yield from (link for link, address in (*own, *(() if certain else links)) if address == step.pci_address)
+        functions = [link for link, address in (own if certain else links) if address == step.pci_address]
+        yield from sorted(functions, key=lambda link: (link.group != group, link.ifname not in names))
     untold = [link for link, address in own if not address]
     if not certain:
-        yield from (link for link in untold if link.ifname in (step.ifname, step.device))
+        yield from (link for link in untold if link.ifname in names)
     macs = {mac.lower() for mac in (step.mac_address, step.mac_address_before) if mac}
     yield from (link for link in untold if link.mac_address in macs)
 

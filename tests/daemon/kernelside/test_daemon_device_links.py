@@ -32,3 +32,12 @@ def test_a_device_without_the_mark_is_taken_from_its_own_places_only() -> None:
 def test_a_device_with_another_attachments_mark_is_left_alone(certain: bool) -> None:
     """It has been given again."""
     assert match([STEP], [(vf(GROUP + 1), PCI)], GROUP, certain=certain) == {}
+
+
+def test_the_other_port_of_a_function_is_left_alone() -> None:
+    """Some NICs have one PCI function for all their ports; ours has the mark, or the name where nothing is marked."""
+    port, other = vf(0, "eth1v1"), vf(0, "eth0")
+    assert match([STEP], [(other, PCI), (port, PCI)], GROUP) == {"net1-0": port}
+    assert match([STEP], [(port, PCI), (vf(GROUP, "eth7"), PCI)], GROUP) == {"net1-0": vf(GROUP, "eth7")}
+    both = [(vf(GROUP, "net1-1"), PCI), (vf(GROUP, "net1-0"), PCI)]
+    assert match([STEP], both, GROUP, certain=True) == {"net1-0": vf(GROUP, "net1-0")}
