@@ -11,8 +11,8 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,24 +49,38 @@ def give_back(plan: Plan, netns: str, group: int, *, node_netns: str | None = No
         How many devices were found away from the node.
 
     Raises:
-        KernelError: the kernel refused, or a device that exists has not come back in time.
+        KernelError: the kernel refused, or a device that exists has not come back in time; the others are back.
     """
     if not plan.devices and not plan.vfs:
         return 0
     with ExitStack() as stack:
         node_file = stack.enter_context(open_netns(node_netns))
         node = stack.enter_context(Conversation(node_file if node_netns else None))
+        failures: list[KernelError] = []
         for step in plan.devices:
-            rebind(step, sysfs)
+            with _put_off(failures):
+                rebind(step, sysfs)
         search = _Search([step for step in plan.devices if step.device], group, node_file, sysfs)
         search.bring_home(netns, node)
         crashpoints.reached("devices.returned")
-        vfs.restore(node, plan.vfs)
+        with _put_off(failures):
+            vfs.restore(node, plan.vfs)
         home = match(search.steps, [(link, function_address(link, sysfs)) for link in read_links(node)], group)
         for step in search.steps:
             if (link := home.get(step.ifname)) is not None:
                 _restore(node, step, link, group)
+        if failures:
+            raise failures[0]
         return search.away
+
+
+@contextmanager
+def _put_off(failures: list[KernelError]) -> Iterator[None]:
+    """Keep a refusal for later: it is one device's, and the others come back all the same."""
+    try:
+        yield
+    except KernelError as error:
+        failures.append(error)
 
 
 def send_home(pod: Conversation, group: int, node_netns: str | None = None) -> int:

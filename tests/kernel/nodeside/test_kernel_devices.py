@@ -3,10 +3,12 @@
 import errno
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 from multinic_daemon.podlinks.apply import apply_plan, differences, remove_links, return_devices
+from multinic_daemon.podlinks.giveback import give_back
 from multinic_daemon.podlinks.marks import GROUPS
 from multinic_daemon.testing.crashing import killed_at
 
@@ -280,4 +282,17 @@ def test_killed_while_giving_back(ground: Any, name: str):
     assert ground.names(ground.node) == {"eth1"}
     assert ground.link(ground.node, "eth1")["group"] == str(GROUP)
     assert return_devices(plan, pod, GROUP, node_netns=ground.node) == 0
+    assert state(ground, "eth1") == before
+
+
+def test_a_driver_that_is_gone_keeps_no_other_device_away(ground: Any, tmp_path: Path):
+    """What cannot be bound again is told, and tried again; the pod's other devices are the node's at once."""
+    step, pod = device(ground), ground.namespace("pod")
+    before = state(ground, "eth1")
+    apply_plan(plan_of(step), pod, GROUP, node_netns=ground.node)
+    function = "0000:8a:10.1"
+    (tmp_path / "bus" / "pci" / "devices" / function).mkdir(parents=True)
+    unbound = TakeDevice("net1-1", "eth2", "", function, driver_before="iavf")
+    with pytest.raises(KernelError, match=f"binding {function} to driver 'iavf' again"):
+        give_back(plan_of(unbound, step), pod, GROUP, node_netns=ground.node, sysfs=tmp_path)
     assert state(ground, "eth1") == before
