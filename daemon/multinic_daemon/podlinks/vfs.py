@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
@@ -10,6 +11,8 @@ from multinic_core.devices import ConfigureVf, VfSettings
 from multinic_core.errors import KernelError
 from multinic_daemon.netlink import Conversation, Refusal
 from multinic_daemon.netlink.devices import read_vfs, set_vf
+
+log = logging.getLogger(__name__)
 
 _NO_SUCH = frozenset({errno.ENODEV, errno.EINVAL, errno.ENOENT})
 """How drivers say that the VF, or its physical function, is no more."""
@@ -40,6 +43,8 @@ def configure(node: Conversation, steps: Sequence[ConfigureVf]) -> None:
 def restore(node: Conversation, steps: Sequence[ConfigureVf]) -> None:
     """Give back the settings from before, as far as they were laid down; a VF that is gone has none.
 
+    A value that the driver had and does not take is said only, as it never will.
+
     Raises:
         KernelError: a driver refused; others are given back.
     """
@@ -51,6 +56,8 @@ def restore(node: Conversation, steps: Sequence[ConfigureVf]) -> None:
         for request, refusal in zip(asked, node.ask(asked) if asked else (), strict=True):
             if refusal is not None and refusal.errno not in _NO_SUCH:
                 refused.append(refusal.error(f"giving back {request.subject}"))
+            elif refusal is not None and refusal.errno == errno.EINVAL and _read(node, step) is not None:
+                log.error("a VF came back, but not as it was: %s", request.subject, extra={"cause": refusal.text})
     if refused:
         raise refused[0]
 

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -59,3 +60,16 @@ def test_a_kernel_that_does_not_answer_keeps_the_row(untold: Untold, monkeypatch
     refuse(monkeypatch, errno.ETIMEDOUT)
     with pytest.raises(KernelError):
         vfs.restore(cast("Conversation", untold), [STEP])
+
+
+def test_a_value_that_the_driver_does_not_take_again_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """The pod goes; the log tells which VF is not as it was, as drivers say the same of a VF that is gone."""
+    node = Untold()
+    monkeypatch.setattr(vfs, "read_vfs", lambda *_: {200: VfSettings(vlan=5)})
+    monkeypatch.setattr(node, "ask", lambda asked: [Refusal(errno.EINVAL, "no such VLAN")] * len(asked))
+    vfs.restore(cast("Conversation", node), [replace(STEP, before=VfSettings(vlan=7, qos=0))])
+    assert [record.getMessage() for record in caplog.records] == [
+        "a VF came back, but not as it was: VLAN 7 with priority 0 of VF 200 of NIC 'eth1'"
+    ]
