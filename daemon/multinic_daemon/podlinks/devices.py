@@ -82,7 +82,10 @@ def _find_on_node(steps: Sequence[TakeDevice], links: Sequence[Link], group: int
         if link is None:
             raise KernelError(subject_of(step), errno.ENODEV, details=_ABSENT)
         if link.group in GROUPS and link.group != group:
-            problems.append(f"{subject_of(step)} belongs to another attachment, link group {link.group:#x}")
+            problems.append(
+                f"{subject_of(step)} belongs to another attachment, link group {link.group:#x}; where no pod has it, as"
+                f" after a lost journal: ip link set {link.ifname} group 0"
+            )
         if link.master_ifindex:
             master = names.get(link.master_ifindex, str(link.master_ifindex))
             problems.append(f"{subject_of(step)} is part of link {master!r}, expected a device of its own")
