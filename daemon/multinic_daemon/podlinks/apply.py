@@ -35,10 +35,11 @@ from multinic_daemon.netlink.shaping import read_shapes, shape
 from multinic_daemon.podlinks.compare import Observed, compare
 from multinic_daemon.podlinks.devices import take as take_devices
 from multinic_daemon.podlinks.drivers import driver_differences
-from multinic_daemon.podlinks.giveback import give_back, send_home
+from multinic_daemon.podlinks.giveback import give_back
 from multinic_daemon.podlinks.make import AppliedLink, Made, TakenError, check_free, explained, make_numbered, make_read
 from multinic_daemon.podlinks.numvfs import make_vfs as make_vfs
 from multinic_daemon.podlinks.obstacles import BY_OTHERS, in_the_way
+from multinic_daemon.podlinks.sendhome import send_home
 from multinic_daemon.podlinks.survey import remove_foreign as remove_foreign
 from multinic_daemon.podlinks.survey import survey as survey
 from multinic_daemon.podlinks.vfs import vf_differences

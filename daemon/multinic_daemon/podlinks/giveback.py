@@ -25,12 +25,13 @@ from multinic_daemon.discovery.sysfs import function_address
 from multinic_daemon.netlink import Conversation, Link, NetnsFile, open_netns
 from multinic_daemon.netlink import devices as dv
 from multinic_daemon.netlink import requests as rq
-from multinic_daemon.netlink.observed import decode_link, read_links
+from multinic_daemon.netlink.observed import read_links
 from multinic_daemon.podlinks import vfs
 from multinic_daemon.podlinks.devicelinks import match, set_mac_address, subject_of
 from multinic_daemon.podlinks.drivers import has_netdev, rebind
-from multinic_daemon.podlinks.marks import GROUPS, marked_name
+from multinic_daemon.podlinks.marks import GROUPS
 from multinic_daemon.podlinks.namespaces import find_namespaces
+from multinic_daemon.podlinks.sendhome import move_home
 
 log = logging.getLogger(__name__)
 
@@ -81,26 +82,6 @@ def _put_off(failures: list[KernelError]) -> Iterator[None]:
         yield
     except KernelError as error:
         failures.append(error)
-
-
-def send_home(pod: Conversation, group: int, node_netns: str | None = None) -> int:
-    """Bring devices of a group home of which no record tells, by the name that they are marked with; how many.
-
-    Raises:
-        KernelError: the kernel refused.
-    """
-    messages = pod.dump(rq.dump_links())
-    found = [(link, dv.decode_alias(each.body)) for each in messages if (link := decode_link(each.body)).group == group]
-    devices = [(link, marked_name(alias) or link.ifname) for link, alias in found if not link.link_kind]
-    with open_netns(node_netns) as node_file, Conversation(node_file) as node:
-        for link, name in devices:
-            step = TakeDevice(link.ifname, name, name)
-            _move_home(pod, link, step, group, node_file)
-        for link in read_links(node):
-            if link.group == group and devices:
-                node.do([dv.change_link(link.ifindex, f"taking the mark off {link.ifname!r}", group=0, alias="")])
-                log.error("a device came back from its pod; what else it was like nobody knows: %s", link.ifname)
-    return len(devices)
 
 
 @dataclass(slots=True)
@@ -164,7 +145,7 @@ class _Search:
                 found = self._match(read_links(pod), certain=certain)
                 for step in self.steps:
                     if (link := found.get(step.ifname)) is not None:
-                        _move_home(pod, link, step, self.group, self.node_file)
+                        move_home(pod, link, step, self.group, self.node_file)
                 self.away += len(found)
                 return True
         except ContainerGoneError:
@@ -177,21 +158,6 @@ class _Search:
             if inode != (own.st_dev, own.st_ino):
                 with suppress(KernelError):  # what may not be entered cannot be taken from
                     self._from(paths[0], certain=True)
-
-
-def _move_home(pod: Conversation, link: Link, step: TakeDevice, group: int, node_file: NetnsFile) -> None:
-    """Move under its own name, or under another one when that is taken."""
-    subject = f"moving {subject_of(step)} back"
-    (refusal,) = pod.ask([dv.move_link(link.ifindex, node_file, step.device, group, subject)])
-    if refusal is None or refusal.errno == errno.ENODEV:
-        return
-    if refusal.errno != errno.EEXIST:
-        raise refusal.error(subject)
-    # the name that it has, or one of its further names, is taken on the node; or it has moved and kept that name
-    pod.ask([dv.delete_altname(link.ifindex, altname, subject) for altname in step.altnames_before])
-    (refusal,) = pod.ask([dv.move_link(link.ifindex, node_file, f"mn{group:x}.{link.ifindex}"[:15], group, subject)])
-    if refusal is not None and refusal.errno != errno.ENODEV:
-        raise refusal.error(subject)
 
 
 def _restore(node: Conversation, step: TakeDevice, link: Link, group: int) -> None:

@@ -147,7 +147,7 @@ def test_another_attachments_device_is_refused(ground: Any):
     step, pod = device(ground), ground.namespace("pod")
     ground.ip(ground.node, "link", "set", "eth1", "group", str(GROUP + 1))
     before = state(ground, "eth1")
-    with pytest.raises(ConfigError, match="belongs to another attachment.*: ip link set eth1 group 0"):
+    with pytest.raises(ConfigError, match=r"belongs to another attachment.*: ip link set eth1 group 0"):
         apply_plan(plan_of(step), pod, GROUP, node_netns=ground.node)
     assert state(ground, "eth1") == before
 
