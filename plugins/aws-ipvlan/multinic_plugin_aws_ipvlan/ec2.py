@@ -101,12 +101,15 @@ class Ec2:
         subject = f"{subject}: EC2 {operation}"
         client = self._client(region, subject)
         from botocore import xform_name
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import ClientError, NoCredentialsError
 
         try:
             answer: dict[str, Any] = getattr(client, xform_name(operation))(**parameters)
         except ClientError as error:
             raise _translated(error.response.get("Error", {}), operation, subject) from error
+        except NoCredentialsError as error:
+            self._forget(region, client)
+            raise _not_asked(error, subject) from error
         except Exception as error:
             raise _not_asked(error, subject) from error
         return answer
@@ -126,6 +129,12 @@ class Ec2:
                 except Exception as error:
                     raise _not_asked(error, subject) from error
             return self._clients[region]
+
+    def _forget(self, region: str, client: Any) -> None:
+        """A client looks for credentials when it is made, and never again where it finds none."""
+        with self._lock:
+            if self._clients.get(region) is client:
+                del self._clients[region]
 
 
 def _new_client(region: str) -> Any:

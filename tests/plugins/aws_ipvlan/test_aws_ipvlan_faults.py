@@ -113,11 +113,14 @@ def test_unknown_credentials_are_told(ec2: Ec2StandIn, eni: str, action: Private
 
 
 def test_missing_credentials_are_told(eni: str, arguments: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the SDK finds none."""
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(ActionError, match=r"no AWS credentials: .* instance profile"):
-        PrivateAddress().do(arguments())
+    """Where the SDK finds none; found later, as when the instance gets its profile, they are used."""
+    action = PrivateAddress()
+    with monkeypatch.context() as without:
+        without.delenv("AWS_ACCESS_KEY_ID")
+        without.delenv("AWS_SECRET_ACCESS_KEY")
+        with pytest.raises(ActionError, match=r"no AWS credentials: .* instance profile"):
+            action.do(arguments())
+    action.do(arguments())
 
 
 def test_missing_region_is_told(eni: str, arguments: Any, monkeypatch: pytest.MonkeyPatch) -> None:
