@@ -12,6 +12,7 @@ from multinic_plugin_sriov import Sriov
 from multinic_plugin_sriov.args import sriov_block
 from multinic_plugin_sriov.kinds import NETWORKS, NODE_STATES, POLICIES
 from multinic_plugin_sriov.layouts import NodeLayout, root_devices
+from multinic_plugin_sriov.record import SELECTED_FOR, record, recorded
 
 from multinic_core import ConfigError, NetworkConfig
 from multinic_core.clusterfacts import ClusterFacts
@@ -169,6 +170,7 @@ def test_uniform_nodes_have_one_policy():
     made = config(ALL, nodes, facts(state("node-1", nics), state("node-2", nics)))
     policy, holder = made.dependents
     assert made.annotations == {"k8s.v1.cni.cncf.io/resourceName": "openshift.io/example"}
+    assert [*policy["metadata"].pop("annotations")] == [SELECTED_FOR]
     assert policy == {
         "apiVersion": "sriovnetwork.openshift.io/v1",
         "kind": "SriovNetworkNodePolicy",
@@ -301,6 +303,83 @@ def test_a_state_that_shows_nothing_deselects_nothing():
     assert selected(config({}, nodes, known)) == {"true": ["0000:3b:00.0", "0000:af:00.0"]}
     known = facts(state("node-1", {}), state("node-2", {"ens9": "0000:af:00.0"}))
     assert selected(config({}, nodes, known)) == {"true": ["0000:af:00.0"]}
+
+
+TWO = {"ens1": "0000:3b:00.0", "ens2": "0000:5e:00.0"}
+
+
+def written(made: NetworkConfig) -> tuple[Any, ...]:
+    """The policies as the API server has them after they were written."""
+    label = {"multi-nic-cni-generated": "true"}
+    owner = {"apiVersion": "v1", "kind": "MultiNicNetwork", "name": "example", "uid": "u", "controller": True}
+    return tuple(
+        POLICIES.model.model_validate(d | {"metadata": d["metadata"] | {"labels": label, "ownerReferences": [owner]}})
+        for d in made.dependents
+        if d["kind"] == POLICIES.kind
+    )
+
+
+@pytest.mark.parametrize("spec", [{}, {"master_nets": ["10.0.1.0/24", "10.0.2.0/24"]}])
+def test_a_nic_that_is_down_for_a_moment_stays_selected(spec: Any):
+    """HostInterface shows it no more, but it is in its slot, and pods have its VFs; so again the next time."""
+    states = (state("node-1", TWO), state("node-2", TWO))
+    both = [host("node-1", "ens1", "ens2"), host("node-2", "ens1", "ens2")]
+    made = config({}, both, facts(*states), **spec)
+    for _ in range(2):
+        kept = config({}, [host("node-1", "ens1"), both[1]], facts(*states, policies=written(made)), **spec)
+        assert kept.dependents == made.dependents
+        made = kept
+    silent = (state("node-1", {}), states[1])
+    assert config({}, [host("node-1"), both[1]], facts(*silent, policies=written(made)), **spec) == made
+
+
+def test_a_nic_that_is_down_stays_selected_by_its_own_nodes_policy():
+    """Also where the same slot is somebody else's NIC on another node, which is down or without addresses as ever."""
+    nodes = [host("node-1", "ens1"), host("node-2", "ens9")]
+    states = (state("node-1", TWO), state("node-2", {"ens9": "0000:af:00.0", "storage": "0000:3b:00.0"}))
+    made = config({}, nodes, facts(*states))
+    assert selected(made) == {"true": ["0000:af:00.0"], "node-1": ["0000:3b:00.0"]}
+    kept = config({}, [host("node-1"), nodes[1]], facts(*states, policies=written(made)))
+    assert kept.dependents == made.dependents
+
+
+def test_what_was_selected_for_others_is_not_kept_on_a_node_that_comes():
+    """A policy for all nodes reached the new node's NIC in that slot by mistake only."""
+    nodes = [host("node-1", "ens1"), host("node-2", "ens9")]
+    made = config({}, nodes[:1], facts(state("node-1", TWO)))
+    assert selected(made) == {"true": ["0000:3b:00.0"]}
+    states = (state("node-1", TWO), state("node-2", {"ens9": "0000:af:00.0", "storage": "0000:3b:00.0"}))
+    after = config({}, nodes, facts(*states, policies=written(made)))
+    assert selected(after) == {"true": ["0000:af:00.0"], "node-1": ["0000:3b:00.0"]}
+
+
+def test_a_nic_in_another_network_or_out_of_its_slot_is_selected_no_more():
+    """HostInterface shows it elsewhere, or the node's state does not show it at all."""
+    made = config({}, [host("node-1", "ens1", "ens2")], facts(state("node-1", TWO)))
+    moved = config(
+        {},
+        [host("node-1", "ens1", "ens2")],
+        facts(state("node-1", TWO), policies=written(made)),
+        master_nets=["10.0.1.0/24"],
+    )
+    gone = config({}, [host("node-1", "ens1")], facts(state("node-1", {"ens1": TWO["ens1"]}), policies=written(made)))
+    assert selected(moved) == selected(gone) == {"true": ["0000:3b:00.0"]}
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), ADDRESSES))
+def test_a_record_gives_back_what_was_written(wanted):
+    """Law: node by node, whatever the groups; nodes without are left out."""
+    found = recorded([record({node: addresses}) for node, addresses in wanted.items()])
+    assert found == recorded([record(wanted)])
+    assert sorted(map(sorted, found.values())) == sorted(
+        sorted(addresses) for addresses in wanted.values() if addresses
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"0000:3b:00.0": 1}', '{"0000:3b:00.0": [[]]}'])
+def test_a_spoiled_record_says_nothing(text):
+    """Somebody else wrote into it."""
+    assert recorded([text]) == {}
 
 
 def test_a_resource_of_others_is_not_joined_by_accident():

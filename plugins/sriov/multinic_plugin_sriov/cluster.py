@@ -16,6 +16,7 @@ from multinic_plugin_sriov.args import SriovArgs, for_the_node, sriov_args
 from multinic_plugin_sriov.kinds import KEEPS, NAMESPACE, NODE_STATES, POLICIES, READS, SriovNodeState
 from multinic_plugin_sriov.layouts import NodeLayout, root_devices
 from multinic_plugin_sriov.objects import HOSTNAME_LABEL, own_resource_name, policies, sriov_network
+from multinic_plugin_sriov.record import SELECTED_FOR, digest, recorded
 
 __all__ = ["KEEPS", "READS", "cluster_config"]
 
@@ -62,18 +63,15 @@ def _with_policies(
     args: SriovArgs,
 ) -> NetworkConfig:
     """The configuration with the policies that select the network's NICs on these nodes."""
-    selected = {
-        address
-        for policy in existing
-        if belongs(KEEPS[0], policy, network.name)
-        for address in policy.part("spec", "nicSelector", "rootDevices") or ()
-    }
+    own = [policy for policy in existing if belongs(KEEPS[0], policy, network.name)]
+    selected = {address for policy in own for address in policy.part("spec", "nicSelector", "rootDevices") or ()}
+    before = recorded((policy.metadata.annotations or {}).get(SELECTED_FOR, "{}") for policy in own)
     by_node = {state.name: state for state in states}
     layouts: dict[str, NodeLayout] = {}
     without: dict[str, list[str]] = {}
     for host in nodes:
         nics = _wanted(network, host)
-        layout = _layout(nics, by_node.get(host.name), selected)
+        layout = _layout(host, nics, by_node.get(host.name), selected, before.get(digest(host.name), set()) & selected)
         if layout.wanted or layout.present:
             layouts[host.name] = layout
         if nics and not layout.wanted:
@@ -87,7 +85,8 @@ def _with_policies(
     namespace = str(config.dependents[0]["metadata"]["namespace"])
     hostnames = {node: labels[HOSTNAME_LABEL] for node, labels in facts.nodes.items() if HOSTNAME_LABEL in labels}
     resource = own_resource_name(network.name)
-    wanted = (*policies(network.name, namespace, resource, args, devices, hostnames), *config.dependents)
+    of_nodes = {node: layout.wanted for node, layout in layouts.items()}
+    wanted = (*policies(network.name, namespace, resource, args, devices, hostnames, of_nodes), *config.dependents)
     return NetworkConfig(config.plugin, config.annotations, wanted, notes=notes)
 
 
@@ -103,18 +102,32 @@ def _wanted(network: MultiNicNetwork, host: HostInterface) -> list[HostInterface
     return [nic for nic in host.spec.interfaces if not nets or nic_network(nic.net_address or "") in nets]
 
 
-def _layout(nics: Sequence[HostInterfaceEntry], state: SriovNodeState | None, selected: set[str]) -> NodeLayout:
+def _layout(
+    host: HostInterface,
+    nics: Sequence[HostInterfaceEntry],
+    state: SriovNodeState | None,
+    selected: set[str],
+    before: set[str],
+) -> NodeLayout:
     """The NICs of one node by PCI address.
 
-    A state that shows no NIC at all, as while the SR-IOV operator starts on the node, says nothing: what the network
-    has selected already stays, or the VFs of running pods would go.
+    What is not known now stays as the network has selected it, or the VFs of running pods would go: everything while
+    the state shows no NIC at all, as when the SR-IOV operator starts on the node, and a NIC that the state shows and
+    HostInterface does not show in any network, as when it is down or has lost its address.
+
+    Args:
+        nics: those of the network.
+        selected: what its policies select on any node.
+        before: what they were written for on this node.
     """
     found = {nic.name: nic.pci_address for nic in (state.status.interfaces or () if state else ()) if nic.pci_address}
     if not found:
-        kept = frozenset(nic.pci_address for nic in nics if nic.pci_address and nic.pci_address in selected)
+        kept = frozenset(nic.pci_address for nic in nics if nic.pci_address and nic.pci_address in selected) | before
         return NodeLayout(kept, kept)
-    wanted = frozenset(found[nic.interface_name] for nic in nics if nic.interface_name in found)
-    return NodeLayout(wanted, frozenset(found.values()))
+    placed = {nic.interface_name for nic in host.spec.interfaces if nic.net_address}
+    wanted = {found[nic.interface_name] for nic in nics if nic.interface_name in found}
+    wanted |= {address for name, address in found.items() if name not in placed and address in before}
+    return NodeLayout(frozenset(wanted), frozenset(found.values()))
 
 
 def _refuse_taken(network: str, resource: str, existing: Sequence[ForeignObject]) -> None:

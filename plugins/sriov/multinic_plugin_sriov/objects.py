@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from multinic_plugin_sriov.args import SriovArgs
 from multinic_plugin_sriov.kinds import NETWORKS, POLICIES
 from multinic_plugin_sriov.layouts import RootDevices
+from multinic_plugin_sriov.record import SELECTED_FOR, digest, record
 
 CAPABLE = {"feature.node.kubernetes.io/network-sriov.capable": "true"}
 """Nodes with NICs that can have VFs. Source: label of Node Feature Discovery, which the SR-IOV operator uses too."""
@@ -45,15 +45,23 @@ def sriov_network(network: str, namespace: str, resource: str, args: SriovArgs) 
 
 
 def policies(
-    network: str, namespace: str, resource: str, args: SriovArgs, devices: RootDevices, hostnames: Mapping[str, str]
+    network: str,
+    namespace: str,
+    resource: str,
+    args: SriovArgs,
+    devices: RootDevices,
+    hostnames: Mapping[str, str],
+    wanted: Mapping[str, Collection[str]],
 ) -> Iterator[dict[str, Any]]:
     """The policies that have the SR-IOV operator make VFs on these devices.
 
     Args:
         hostnames: node to the value of its label ``kubernetes.io/hostname``, where that is not its name.
+        wanted: node to the PCI addresses of the network's NICs there.
     """
 
-    def policy(name: str, selector: Mapping[str, str], addresses: Sequence[str]) -> dict[str, Any]:
+    def policy(name: str, selector: Mapping[str, str], addresses: Sequence[str], *nodes: str) -> dict[str, Any]:
+        written_for = record({node: set(wanted[node]) & set(addresses) for node in nodes})
         spec = {
             "resourceName": resource,
             "nodeSelector": dict(selector),
@@ -67,12 +75,12 @@ def policies(
         return {
             "apiVersion": POLICIES.api_version,
             "kind": POLICIES.kind,
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {"name": name, "namespace": namespace, "annotations": {SELECTED_FOR: written_for}},
             "spec": _without_none(spec),
         }
 
     if devices.everywhere:
-        yield policy(network, CAPABLE, devices.everywhere)
+        yield policy(network, CAPABLE, devices.everywhere, *wanted)
     for node, addresses in devices.on_node.items():
         selector = {HOSTNAME_LABEL: hostnames.get(node, node)}
-        yield policy(f"{network}-{sha256(node.encode()).hexdigest()[:10]}", selector, addresses)
+        yield policy(f"{network}-{digest(node)}", selector, addresses, node)
