@@ -9,6 +9,7 @@ from multinic_core.outside import RunIpam, RunPlugin
 from multinic_core.plan import PodReference
 from multinic_daemon.journal.records import Record
 from multinic_daemon.outside.executables import Site, allows_check, find
+from multinic_daemon.outside.orphans import mark_of
 from multinic_daemon.podlinks.namespaces import namespace_device
 
 
@@ -35,7 +36,8 @@ def site_of(record: Record, step: RunIpam | RunPlugin, other: str = "", *, gone:
     netns = record.netns
     if gone:
         netns = next((path for path in (record.netns, other) if _is_there(path)), "")
-    return Site(record.key.container_id, netns, step.ifname, cni_args(record, step), subject_of(step))
+    mark = mark_of(record, step.ifname)
+    return Site(record.key.container_id, netns, step.ifname, cni_args(record, step), subject_of(step), mark)
 
 
 def _is_there(netns: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from multinic_core.errors import ConfigError, DaemonUnavailableError, ExecutableError
+from multinic_daemon.outside.orphans import VARIABLE
 from multinic_daemon.outside.process import OUTPUT_LIMIT, OutputTooLongError, run_process
 
 EXECUTABLE_SECONDS = 30.0
@@ -45,6 +46,8 @@ class Site:
     """``CNI_ARGS``."""
     subject: str
     """As errors name it, such as ``NIC 'eth1', link 'net1-0'``."""
+    mark: str = ""
+    """By which a later daemon knows the process as this attachment's."""
 
 
 def search_path(*parts: str) -> str:
@@ -107,6 +110,7 @@ async def run_executable(
         "CNI_IFNAME": site.ifname,
         "CNI_ARGS": site.args,
         "CNI_PATH": path,
+        VARIABLE: site.mark,
     }
     try:
         done = await run_process([str(file)], environment, json.dumps(config).encode(), seconds)

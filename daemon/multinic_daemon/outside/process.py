@@ -1,6 +1,7 @@
 """One foreign process from its start to its end, bounded in time and in what it may say.
 
-It leads a session of its own, so that it is killed with everything it has started and that has not left the session.
+It leads a session of its own, so that it is killed with everything it has started and that has not left the session. It
+outlives a daemon that is killed; :mod:`multinic_daemon.outside.orphans` ends it then.
 """
 
 from __future__ import annotations

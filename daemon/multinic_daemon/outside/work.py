@@ -7,10 +7,13 @@ crash, and DEL of what is not there succeeds by the specification.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+import trio
 
 from multinic_core.errors import ConfigError, ExecutableError, MultinicError
 from multinic_core.hookspecs import Action
@@ -21,9 +24,12 @@ from multinic_daemon.journal.records import Record
 from multinic_daemon.outside.actions import Actors
 from multinic_daemon.outside.asking import config_of, find_for, site_of, subject_of, type_of
 from multinic_daemon.outside.executables import allows_check, run_executable, search_path
+from multinic_daemon.outside.orphans import end_orphans, mark_of
 
 if TYPE_CHECKING:  # the engine has one of these, and so imports this module
     from multinic_daemon.engine.lanes import Lane
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R", RunIpam, RunPlugin)
@@ -122,6 +128,9 @@ class Outside:
         path = self.search_path(step.path)
         file = find_for(step, path)
         with await self.undoing.worker(record.key.network):
+            end = partial(end_orphans, mark_of(record, step.ifname))
+            if await trio.to_thread.run_sync(end, abandon_on_cancel=True):
+                log.warning("an executable was still running, killed", extra=record.key.log_fields)
             await run_executable(file, "DEL", site_of(record, step, netns, gone=True), config_of(step), path)
 
     async def check(self, record: Record, registry: Registry) -> list[str]:

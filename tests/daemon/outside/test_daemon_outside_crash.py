@@ -1,5 +1,7 @@
 """kill -9 at every instant at which executables or actions have a part, and what a new daemon makes of it."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +45,14 @@ def forks() -> Iterator[Forks]:
     made.close()
 
 
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie, which has no environment any more."""
+    try:
+        return bool(Path("/proc", str(pid), "environ").read_bytes())
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize(
     ("at", "kind", "commands"), SCENARIOS, ids=lambda value: value if isinstance(value, str) else "-".join(value)
 )
@@ -60,6 +70,30 @@ async def test_new_daemon_undoes_what_was_begun(
     await others.call("DEL", kind)
     others.assert_clean()
     others.rig.journal.close()
+
+
+async def test_executable_that_outlives_its_daemon_is_ended_before_del(forks: Forks, tmp_path: Path) -> None:
+    """Else its ADD would go on after the DEL that takes back what it gives."""
+    others = Others.on(Rig(tmp_path))
+    others.rig.journal.close()
+    others.executables.tell("hang-ADD-net1-0")
+    daemon = forks.start(
+        "multinic_daemon.testing.executables:main", str(tmp_path), "ADD", ACTING, output=tmp_path / "output"
+    )
+    hanging = others.executables.folder / "hanging"
+    with trio.fail_after(60):
+        while not (hanging.exists() and hanging.read_text().strip()):
+            await trio.sleep(0.01)
+    os.kill(daemon, signal.SIGKILL)
+    forks.wait(daemon)
+    pid = int(hanging.read_text())
+    assert alive(pid)
+    others.executables.untell("hang-ADD-net1-0")
+    again = Others.on(Rig(tmp_path))
+    assert await recover(again.rig.engine) == 0
+    assert not alive(pid)
+    again.assert_clean()
+    again.rig.journal.close()
 
 
 async def test_ready_row_of_another_boot_gives_back_what_outlived_it(tmp_path: Path) -> None:
