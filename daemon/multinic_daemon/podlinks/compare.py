@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 from multinic_core.bandwidth import show
 from multinic_core.devices import TakeDevice
@@ -104,12 +105,20 @@ def _plugged_differences(step: RunPlugin, link: Link | None, observed: Observed)
     if link is None:
         yield f"link {step.ifname!r} is missing, which executable {step.config.get('type')!r} made"
         return
-    held = {str(each.address) for each in observed.addresses_of(link)}
+    held = {each.address for each in observed.addresses_of(link)}
     for ip in (step.result or {}).get("ips") or ():
-        if ip.get("address") not in held:
+        if _interface(ip.get("address")) not in held:
             yield f"link {step.ifname!r} lacks the address {ip.get('address')}"
     if not link.up:
         yield f"link {step.ifname!r} is down, expected up"
+
+
+def _interface(text: str) -> IPv4Interface | IPv6Interface | None:
+    """An address as an executable wrote it, in any spelling; None: it is none."""
+    try:
+        return ip_interface(text)
+    except ValueError:
+        return None
 
 
 def _next_hops(route: AddRoute) -> tuple[NextHop, ...]:
