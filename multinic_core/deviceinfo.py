@@ -77,10 +77,12 @@ class DeviceInfo:
             raise ActionError(f"runtimeConfig.{FIELD}: {str(file)!r} cannot be removed: {error}") from error
 
     def check(self, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """That the file is there; runtimes may have moved its content to where the pod reads it and removed it."""
+        """That the file tells of this device. It may be gone: runtimes move its content to where the pod reads it."""
         file = Path(arguments["path"])
         try:
             found = file.read_text()
+        except FileNotFoundError:
+            return ()
         except OSError as error:
             return (f"device information {str(file)!r} cannot be read: {error.strerror or error}",)
         return () if found == _text(arguments) else (f"device information {str(file)!r} tells of something else",)

@@ -66,12 +66,21 @@ def test_the_file_keeps_the_contract_of_actions(tmp_path: Path):
     """Done and undone twice each, and checked."""
     file = tmp_path / "cni/net1.json"
     arguments = {"path": str(file), "device": {"type": "pci"}}
-    check_action(DeviceInfo(), arguments)
+    check_action(DeviceInfo(), arguments, told=False)
     DeviceInfo().do(arguments)
     assert json.loads(file.read_text()) == {"type": "pci"}
     assert [each.name for each in file.parent.iterdir()] == ["net1.json"]
     file.write_text("{}")
     assert DeviceInfo().check(arguments) == (f"device information {str(file)!r} tells of something else",)
+
+
+def test_a_file_that_the_runtime_has_taken_away_is_no_difference(tmp_path: Path):
+    """It has moved the content to where the pod reads it; what cannot be read is one."""
+    arguments = {"path": str(tmp_path / "net1.json"), "device": {}}
+    assert DeviceInfo().check(arguments) == ()
+    (tmp_path / "net1.json").mkdir()
+    (said,) = DeviceInfo().check(arguments)
+    assert "cannot be read: Is a directory" in said
 
 
 def test_what_stands_in_the_way_is_named(tmp_path: Path):
