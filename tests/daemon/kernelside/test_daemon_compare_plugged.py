@@ -12,7 +12,7 @@ from multinic_core.plan import Plan
 
 def differences(answered: object) -> list[str]:
     step = RunPlugin("net1-0", "eth1", {"type": "fake"}, "", {"ips": [{"address": answered}]})
-    link = Link(5, "net1-0", 1, 0, 1500, "", "", b"", 0, None, 0, 0, True, "", "")
+    link = Link(5, "net1-0", 1, 1, 1500, "", "", b"", 0, None, 0, 0, True, "", "")
     held = (Address(5, ip_interface("fd00::1/64"), 0, 0), Address(5, ip_interface("10.0.0.1/24"), 0, 0))
     return compare(Plan((step,)), Observed((link,), held, ()), 0)
 
