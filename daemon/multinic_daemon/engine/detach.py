@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -34,6 +35,8 @@ async def detach(engine: Engine, record: Record, netns: str = "", *, point: str 
         crashpoints.reached(f"{point}.marked")
         outside = engine.outside if record.outside else None
         if outside:
+            if record.boot_id != engine.journal.boot_id:  # its namespace is gone, and its path may be another pod's
+                record = replace(record, netns="")
             await outside.unplug(record, netns)
         if record.has_devices:  # first, as the kernel deletes no group of links that a device is in
             give_back = partial(engine.kernel.return_devices, record.plan, record.netns, record.group)

@@ -10,6 +10,7 @@ from multinic_core.plan import PodReference
 from multinic_daemon.journal.records import Record
 from multinic_daemon.outside.executables import Site, allows_check, find
 from multinic_daemon.outside.orphans import mark_of
+from multinic_daemon.outside.processes import is_older
 from multinic_daemon.podlinks.namespaces import namespace_device
 
 
@@ -32,10 +33,11 @@ def config_of(step: RunIpam | RunPlugin) -> dict[str, object]:
 
 
 def site_of(record: Record, step: RunIpam | RunPlugin, other: str = "", *, gone: bool = False) -> Site:
-    """Args: ``gone``: the namespace may be, and is then left out."""
+    """Args: ``gone``: the namespace may be, or its path may lead to another pod's by now; it is then left out."""
     netns = record.netns
     if gone:
-        netns = next((path for path in (record.netns, other) if _is_there(path)), "")
+        paths = (path for path in (record.netns, other) if _is_there(path))
+        netns = next((path for path in paths if is_older(path, record.created)), "")
     mark = mark_of(record, step.ifname)
     return Site(record.key.container_id, netns, step.ifname, cni_args(record, step), subject_of(step), mark)
 
