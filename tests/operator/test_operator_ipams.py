@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 from multinic_operator.validation.claims import claims_on
 from multinic_operator.validation.validate import validate
+from multinic_plugin_aws_ipvlan import AwsIpvlan
+from multinic_plugin_delegate import Delegate
+from multinic_plugin_host_device import HostDevice
+from multinic_plugin_ipvlan import Ipvlan
+from multinic_plugin_macvlan import Macvlan
 
 from multinic_core.args import PluginArgs
 from multinic_core.errors import ConfigError
@@ -86,15 +91,34 @@ async def test_an_ipam_that_is_not_installed_gets_no_pools_and_the_status_says_s
     )
 
 
-@pytest.mark.parametrize("ipam", ["", {"type": "host-device-ipam"}])
+@pytest.mark.parametrize(("kind", "ipam"), [("ipvlan", ""), ("host-device", {"type": "host-device-ipam"})])
 async def test_where_nobody_is_asked_for_addresses_no_executable_is_spoken_of(
-    cluster: Any, autojump_clock: Any, ipam: Any
+    cluster: Any, autojump_clock: Any, kind: str, ipam: Any
 ) -> None:
     """Links without addresses, and devices that keep theirs, have no IPAM to look for."""
     two_nodes(cluster)
-    cluster.network(ipam=ipam, multiNICIPAM=None)
+    cluster.registry.main_plugins.objects["host-device"] = HostDevice()
+    cluster.network(plugin={"cniVersion": "0.3.0", "type": kind}, ipam=ipam, multiNICIPAM=None)
     await cluster.settle()
     assert conditions(await cluster.status())["Configured"] == ("True", "")
+
+
+@pytest.mark.parametrize("plugin", [Ipvlan(), Macvlan(), AwsIpvlan(), Delegate()], ids=lambda plugin: plugin.name)
+def test_addresses_of_devices_need_a_plugin_that_gives_devices(
+    registry: Registry, make_network: Any, plugin: Any
+) -> None:
+    """With links of their own, pods would fail on every node with the same words; so the network is refused."""
+    registry.main_plugins.objects[plugin.name] = plugin
+    network = make_network(
+        ipam={"type": "host-device-ipam"},
+        multiNICIPAM=None,
+        subnet="",
+        plugin={"cniVersion": "0.3.0", "type": plugin.name, "args": {}},
+    )
+    with pytest.raises(ConfigError) as refused:
+        validate(MultiNicNetwork.model_validate(network), registry, [])
+    problem = f"spec.ipam.type: found 'host-device-ipam' with main plugin {plugin.name!r}, which leaves the NIC"
+    assert any(each.startswith(problem) for each in refused.value.problems), refused.value.problems
 
 
 @pytest.mark.parametrize(

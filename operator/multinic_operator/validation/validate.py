@@ -20,6 +20,7 @@ from multinic_core.clusterfacts import NO_FACTS, ClusterFacts, configure
 from multinic_core.errors import ConfigError
 from multinic_core.hookspecs import NetworkConfig
 from multinic_core.model import (
+    HOST_DEVICE_IPAM,
     MULTI_NIC_IPAM,
     CIDRSpec,
     HostInterface,
@@ -127,6 +128,7 @@ def validate(
     else:
         problems += _handed_on_subnet(network)
         problems += _handed_on_ipam(ipam)
+        problems += _device_addresses(network, registry, ipam)
     if problems or config is None:
         raise ConfigError(*problems)
     l3 = settings is not None and settings.is_l3 and bool(network.spec.multi_nic_ipam)
@@ -347,6 +349,16 @@ def _handed_on_ipam(ipam: Mapping[str, Any]) -> Iterable[str]:
             read_multi_config(ipam, "spec.ipam")
         except ConfigError as error:
             yield from error.problems
+
+
+def _device_addresses(network: MultiNicNetwork, registry: Registry, ipam: Mapping[str, Any]) -> Iterable[str]:
+    """The problem of addresses that are to come with devices, where pods get links instead; daemons refuse it too."""
+    plugin = registry.main_plugin(network.spec.plugin.type)
+    if ipam.get("type") == HOST_DEVICE_IPAM and plugin is not None and getattr(plugin, "unavailable", None) is None:
+        yield (
+            f"spec.ipam.type: found {HOST_DEVICE_IPAM!r} with main plugin {plugin.name!r}, which leaves the NIC and its"
+            " address to the node, expected another IPAM, or a main plugin that gives pods the NIC itself"
+        )
 
 
 def _own_keys(registry: Registry, ipam: Mapping[str, Any]) -> Iterable[str]:
