@@ -53,11 +53,15 @@ class Dependents:
     async def write(self, network: MultiNicNetwork, config: NetworkConfig) -> Written:
         """Have the dependents as wanted; unless something is waited for, have no others.
 
+        A network whose plugin keeps no kinds is left to ``tidy``, so that it depends on the API of nobody else.
+
         Raises:
             NotYetError: a kind is still being read, or somebody else was faster.
             ApiError: a write or read failed; what was written stands.
         """
-        await self._kinds.find_what_is_ours()
+        keeps = self.keeps(network)
+        if keeps:
+            await self._kinds.find_what_is_ours()
         written = Written(waits=list(config.waits))
         wanted: set[tuple[str, Key]] = set()
         for manifest in config.dependents:
@@ -73,13 +77,31 @@ class Dependents:
                 written.waits.append(f"{where}; install what keeps {kept.resource.group}")
             else:
                 await self._ensure(network, kept, body, written)
-        if not written.waits and not written.problems:
+        if keeps and not written.waits and not written.problems:
             await self._prune(network, wanted)
         written.waits = list(dict.fromkeys(written.waits))
         return written
 
+    def keeps(self, network: MultiNicNetwork) -> bool:
+        """Whether the network's plugin has dependents of any kind."""
+        plugin = self._world.registry.main_plugins.objects.get(network.spec.plugin.type)
+        return plugin is not None and bool(keeps_of(plugin))
+
+    async def tidy(self, network: MultiNicNetwork) -> None:
+        """Delete what a former plugin of the network has left.
+
+        Raises:
+            NotYetError: a kind is still being read.
+            ApiError: a kind could not be read, or an object not be deleted.
+        """
+        await self._kinds.find_what_is_ours()
+        await self._prune(network, set())
+
     async def remove(self, network: MultiNicNetwork) -> list[str]:
         """Delete all dependents of a network; gives those that are still there, as others hold them.
+
+        A kind that the network's plugin does not keep, and of which nothing of the network is known, may fail to be
+        read: what a former plugin left there has the network as its owner, and goes with it by garbage collection.
 
         Raises:
             ApiError: one could not be read or deleted.
@@ -87,21 +109,32 @@ class Dependents:
         left: list[str] = []
         own = self._world.registry.main_plugins.objects.get(network.spec.plugin.type)
         for kept in self._all_kept():
+            foreign = own is None or kept not in keeps_of(own)
+            known = not foreign or self._known(kept, network)
             try:
                 found = await self._listed(kept, network)
+                known = known or bool(found)
                 for item in found:
                     if item.metadata.deletion_timestamp is None:
                         await self._delete(network, kept, item)
                 remaining = await self._listed(kept, network) if found else []
             except ApiError as error:
-                foreign = own is None or kept not in keeps_of(own)
                 if error.status == 404 or (error.status == 403 and foreign):
                     continue  # no such kind; or no rights to one that this network has no use for
-                raise
+                if known:
+                    raise
+                what = {"network": network.name, "kind": kept.resource.crd_name, "reason": str(error)}
+                logger.warning("kind not read as a network goes", extra=what)
+                continue
             for item in remaining:
                 held = f", held by {item.metadata.finalizers!r}" if item.metadata.finalizers else ""
                 left.append(_named(kept, Key(item.namespace, item.name)) + held)
         return left
+
+    def _known(self, kept: KeptKind, network: MultiNicNetwork) -> bool:
+        """Whether a dependent of this kind is known already."""
+        store = self._kinds.followed(kept.resource)
+        return store is not None and any(belongs(kept, found, network.name) for found in store.list())
 
     async def _ensure(self, network: MultiNicNetwork, kept: KeptKind, wanted: ForeignObject, written: Written) -> None:
         """Have one dependent as wanted, unless its name is somebody else's."""

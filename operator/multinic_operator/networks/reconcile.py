@@ -179,6 +179,8 @@ class Networks:
                 low=intent.low,
             ),
         )
+        if not self._dependents.keeps(network):
+            await self._dependents.tidy(network)  # last, as the kinds of others may not answer
         return bool(dependents.waits)
 
     def _conclude(self, network: MultiNicNetwork, outcome: Outcome) -> None:

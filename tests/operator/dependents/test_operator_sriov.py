@@ -460,6 +460,64 @@ async def test_interrupted_anywhere_the_end_is_the_same(foreign_maker: Any, auto
         assert (await run(number))[:2] == (first, second), f"write {number} lost"
 
 
+@pytest.fixture
+def broken(foreign: Any) -> Any:
+    """A cluster in which the API of the SR-IOV operator's kinds answers with 503 to everything from now on."""
+
+    def now() -> None:
+        for resource in (POLICIES, SRIOV_NETWORKS):
+            foreign.cluster.kube.fail(ApiError("down", status=503), resource=resource, times=10**9)
+
+    return now
+
+
+async def test_a_broken_api_of_others_stops_no_network_without_dependents(
+    foreign: Any, broken: Any, autojump_clock: Any
+) -> None:
+    """After a start of the operator such a network is offered, and it goes again."""
+    foreign.two_nodes()
+    foreign.cluster.network("plain", plugin={"cniVersion": "0.3.0", "type": "ipvlan"}, subnet="10.200.0.0/16")
+    foreign.network("net")
+    broken()
+    async with foreign.cluster.running():
+        assert foreign.definition("plain") is not None
+        assert (await foreign.condition(name="plain"))[0] == "True"
+        assert foreign.definition("net") is None
+        await foreign.cluster.kube.delete(NETWORKS, "plain")
+        await foreign.cluster.quiet(30)
+        assert [network.name for network in await foreign.cluster.kube.list(NETWORKS)] == ["net"]
+
+
+async def test_what_a_former_plugin_left_goes_when_its_api_answers_again(foreign: Any, autojump_clock: Any) -> None:
+    """The network that has another plugin since the operator stopped is offered meanwhile."""
+    foreign.two_nodes()
+    foreign.network("net", resourceName="theirs")
+    await foreign.cluster.settle()
+    assert set(foreign.objects()) == {HOLDER}
+    await foreign.cluster.kube.patch(
+        NETWORKS, "net", {"spec": {"plugin": {"type": "ipvlan", "args": {"resourceName": None}}}}
+    )
+    foreign.cluster.kube.fail(ApiError("down", status=503), verb="list", resource=SRIOV_NETWORKS, times=2)
+    async with foreign.cluster.running():
+        await foreign.cluster.quiet(60)
+        assert foreign.definition().spec["plugin"]["type"] == "ipvlan"
+        assert foreign.objects() == {}
+
+
+async def test_a_network_whose_dependents_are_known_waits_for_the_api_of_others(
+    foreign: Any, broken: Any, autojump_clock: Any
+) -> None:
+    """They are not left behind."""
+    foreign.two_nodes()
+    foreign.network("net")
+    async with foreign.cluster.running():
+        broken()
+        await foreign.cluster.kube.delete(NETWORKS, "net")
+        await foreign.cluster.quiet(30)
+        assert [network.name for network in await foreign.cluster.kube.list(NETWORKS)] == ["net"]
+        assert set(foreign.objects()) == {POLICY, HOLDER}
+
+
 class Losing:
     """Has one of the writes lost on their way to the API."""
 
