@@ -178,8 +178,9 @@ def report(
         for step, count, limit in AGAINST_REFERENCE
     ]
     targets += [
-        Target(f"{step} 16 NICs: multiple of 1 NIC", figures["sixteen_to_one"][step]["multinic"], SIXTEEN_TO_ONE)
+        Target(f"{step} 16 NICs{form}: multiple of 1 NIC", figures["sixteen_to_one"][step][who], SIXTEEN_TO_ONE)
         for step in STEPS
+        for who, form in (("multinic", ""), ("usual", ", usual form"))
     ]
     inside = figures["attach"]["8"]["inside_to_kernel"]
     targets += [
