@@ -123,9 +123,10 @@ def take_nic(link: LinkRequest, nic: Nic, mtu: int) -> TakeDevice:
         mac_address_before=nic.mac_address,
         altnames_before=nic.altnames,
         rdma_devices=nic.rdma_devices,
-        up_before=True,  # or it would not be one of the node's NICs
-        addresses_before=nic.addresses,
+        up_before=nic.switched_on,
+        addresses_before=nic.own_addresses,
         driver_before=nic.driver if nic.pci_address else "",
+        addresses_shown=() if nic.addresses == nic.own_addresses else nic.addresses,
     )
 
 

@@ -91,6 +91,9 @@ class TakeDevice:
     up_before: bool = False
     """Administratively up."""
     addresses_before: tuple[IPv4Interface | IPv6Interface, ...] = ()
-    """On the node; moving takes them off, and they are given back."""
+    """On the node, for good; moving takes them off, and they are given back. One with a lease is not among them: by
+    then it may be somebody else's."""
     driver_before: str = ""
     """Bound again when another one is when the device comes back; "" for whichever it is."""
+    addresses_shown: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    """What the node tells of a NIC while a pod has it, where that is more than ``addresses_before``; else ()."""

@@ -61,7 +61,7 @@ class Nic:
     up: bool = True
     """Administratively up and with a carrier."""
     addresses: tuple[IPInterface, ...] = ()
-    """Global-scope addresses in the kernel's order, primary first."""
+    """Global-scope addresses in the kernel's order, primary first; those written by hand where it has none."""
     vendor: str = ""
     """PCI vendor id, four lower-case hex digits, or ""."""
     product: str = ""
@@ -85,6 +85,10 @@ class Nic:
     """Its virtual functions, by index."""
     vfs_possible: int = 0
     """How many it can have."""
+    own_addresses: tuple[IPInterface, ...] = ()
+    """Those of ``addresses`` that are on the link for good: declared by no HostInterface alone, without a lease."""
+    switched_on: bool = True
+    """Administratively up, with a carrier or without."""
 
     @property
     def network(self) -> IPNetwork | None:

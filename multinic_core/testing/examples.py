@@ -28,6 +28,7 @@ def example_nic(number: int = 1, *, mtu: int = 1500) -> Nic:
         speed=25_000,
         vfs=tuple(example_vf(number, index, mtu=mtu) for index in range(2)),
         vfs_possible=8,
+        own_addresses=(ip_interface(f"10.0.{number}.1/24"),),
     )
 
 

@@ -18,6 +18,7 @@ from multinic_daemon.journal.journal import (
     read_rows,
 )
 
+from multinic_core.devices import TakeDevice
 from multinic_core.plan import AddAddress, AddRoute, AddRule, Allocation, CreateLink, Plan, PodReference, SetSysctl
 
 PLAN = Plan(
@@ -57,6 +58,15 @@ def test_a_plan_is_written_as_json_is() -> None:
     for plan in (PLAN, odd, Plan(())):
         assert encode_plan(plan) == json.dumps(json.loads(encode_plan(plan)), separators=(",", ":"))
         assert decode_plan(encode_plan(plan)) == plan
+
+
+def test_what_a_device_shows_is_written_only_where_it_is_more_than_its_own():
+    """Rows of other devices read the same to a daemon that does not know the field, and such rows to this one."""
+    own = (ip_interface("10.0.1.5/24"), ip_interface("fd01::5/64"))
+    plain = TakeDevice("net1-0", "eth1", "eth1", addresses_before=own)
+    assert "addresses_shown" not in encode_plan(Plan((plain,)))
+    for step in (plain, replace(plain, addresses_before=(), addresses_shown=own)):
+        assert decode_plan(encode_plan(Plan((step,)))) == Plan((step,))
 
 
 def test_a_route_written_before_tables_were_known_is_one_of_the_main_table() -> None:

@@ -51,6 +51,14 @@ def test_the_nic_itself_goes_into_the_pod():
     assert plan.vfs == ()
 
 
+def test_a_nic_is_given_back_only_what_it_had_itself():
+    """Not the addresses that a hand-written HostInterface declares, nor those with a lease; and down if it was."""
+    own, shown = (ip_interface("10.0.1.5/24"),), (ip_interface("10.0.1.5/24"), ip_interface("10.0.1.9/24"))
+    for had in ((), own):
+        (step,) = PLUGIN.plan(asked({}), node(addresses=shown, own_addresses=had, switched_on=False)).devices
+        assert (step.addresses_before, step.addresses_shown, step.up_before) == (had, shown, False)
+
+
 def test_a_vf_of_the_kubelets_choice_goes_into_the_pod():
     """A device plugin may give VFs; a MAC address that the pod asks for is told to the physical function, too."""
     plan = PLUGIN.plan(asked({}, device="0000:01:10.1", mac_address="02:00:00:00:00:77"), node())

@@ -42,7 +42,7 @@ def _recorded(step: TakeDevice, root: Path) -> Nic:
         ifindex=0,
         mtu=step.mtu_before,
         mac_address=step.mac_address_before,
-        addresses=step.addresses_before,
+        addresses=step.addresses_shown or step.addresses_before,
         vendor=function.vendor,
         product=function.product,
         pci_address=step.pci_address,
@@ -51,4 +51,6 @@ def _recorded(step: TakeDevice, root: Path) -> Nic:
         numa_node=function.numa_node,
         pci_path=function.path,
         rdma_devices=step.rdma_devices,
+        own_addresses=step.addresses_before,
+        switched_on=step.up_before,
     )

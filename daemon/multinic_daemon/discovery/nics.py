@@ -55,7 +55,9 @@ _UNICAST = 1
 _GLOBAL = 0
 _TEMPORARY = 0x01
 _DUPLICATE = 0x08
-"""IFA_F_TEMPORARY (the bit means "secondary" for IPv4) and IFA_F_DADFAILED. Source: linux/if_addr.h."""
+_PERMANENT = 0x80
+"""IFA_F_TEMPORARY (the bit means "secondary" for IPv4), IFA_F_DADFAILED and IFA_F_PERMANENT. Source:
+linux/if_addr.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,12 @@ def primary_nics(facts: NodeFacts) -> frozenset[str]:
 def secondary_nics(facts: NodeFacts) -> tuple[Nic, ...]:
     """The secondary NICs, sorted by ifname."""
     addresses: dict[int, list[IPInterface]] = {}
+    lasting: dict[int, list[IPInterface]] = {}
     for address in sorted(facts.addresses, key=lambda found: found.address.version):  # stable: the kernel's order
         if _counts(address):
             addresses.setdefault(address.ifindex, []).append(address.address)
+            if address.flags & _PERMANENT:
+                lasting.setdefault(address.ifindex, []).append(address.address)
     primary = primary_nics(facts)
     primary_networks = {
         address.network
@@ -118,7 +123,8 @@ def secondary_nics(facts: NodeFacts) -> tuple[Nic, ...]:
     for link in facts.links:
         own = tuple(addresses.get(link.ifindex, ()))
         if link.ifname in facts.declared:
-            found[link.ifname] = _nic(link, own or facts.declared[link.ifname], facts.hardware)
+            shown = own or facts.declared[link.ifname]
+            found[link.ifname] = _nic(link, shown, tuple(lasting.get(link.ifindex, ())), facts.hardware)
         elif (
             _leads_out(link, own)
             and link.ifname not in primary
@@ -127,7 +133,7 @@ def secondary_nics(facts: NodeFacts) -> tuple[Nic, ...]:
             and link.up
             and own
         ):
-            found[link.ifname] = _nic(link, own, facts.hardware)
+            found[link.ifname] = _nic(link, own, tuple(lasting.get(link.ifindex, ())), facts.hardware)
     return tuple(found[name] for name in sorted(found))
 
 
@@ -160,7 +166,9 @@ def _leads_out(link: Link, own: Iterable[IPInterface]) -> bool:
     return link.link_kind in _LEADING_OUT
 
 
-def _nic(link: Link, addresses: tuple[IPInterface, ...], hardware: Mapping[str, Hardware]) -> Nic:
+def _nic(
+    link: Link, addresses: tuple[IPInterface, ...], own: tuple[IPInterface, ...], hardware: Mapping[str, Hardware]
+) -> Nic:
     behind = hardware.get(link.ifname, NO_HARDWARE)
     device, function = behind.device, behind.device.function
     return Nic(
@@ -183,4 +191,6 @@ def _nic(link: Link, addresses: tuple[IPInterface, ...], hardware: Mapping[str, 
         physical_function=device.physical_function,
         vfs=behind.vfs,
         vfs_possible=device.vfs_possible,
+        own_addresses=own,
+        switched_on=link.up,
     )

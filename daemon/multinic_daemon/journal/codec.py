@@ -30,6 +30,8 @@ OUTSIDE_STEPS = tuple(_REST)
 """How the steps that others do are called."""
 
 _KNOWN = {"link", "address", "route", "rule", "sysctl", "shape", "device", "vf", *_REST}
+_LATER = frozenset({"addresses_shown"})
+"""Fields of devices that are written only where they tell something, as earlier daemons do not know them."""
 
 _quoted = json.encoder.encode_basestring_ascii
 
@@ -69,7 +71,8 @@ def _encode_step(step: Step) -> str:
         case ShapeLink():
             return f'{{"step":"shape","ifname":{_quoted(step.ifname)},"rate":{step.rate}}}'
         case TakeDevice():
-            return json.dumps({"step": "device", **asdict(step)}, separators=(",", ":"), default=str)
+            fields = {name: value for name, value in asdict(step).items() if name not in _LATER or value}
+            return json.dumps({"step": "device", **fields}, separators=(",", ":"), default=str)
         case ConfigureVf():
             return json.dumps({"step": "vf", **asdict(step)}, separators=(",", ":"))
         case RunIpam() | RunPlugin() | Act():
@@ -125,7 +128,9 @@ def _decode_step(step: dict[str, Any]) -> Step:
             return ShapeLink(step["ifname"], step["rate"])
         case "device":
             lists = {name: tuple(step[name]) for name in ("altnames_before", "rdma_devices")}
-            held = {"addresses_before": tuple(map(ip_interface, step["addresses_before"]))}
+            held = {
+                name: tuple(map(ip_interface, step.get(name, ()))) for name in ("addresses_before", "addresses_shown")
+            }
             return TakeDevice(**_fields(step) | lists | held)
         case "vf":
             settings = {name: VfSettings(**step[name]) for name in ("settings", "before")}

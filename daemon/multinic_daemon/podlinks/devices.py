@@ -105,11 +105,17 @@ def _lies_on(upper: Link, link: Link) -> bool:
 
 
 def _refuse_used(steps: Sequence[TakeDevice], found: Mapping[str, Link], addresses: Sequence[Address]) -> None:
-    """Refuse a device with an address of which the plan knows nothing: the node uses it, and would lose it."""
+    """Refuse a device with an address of which the plan knows nothing: the node uses it, and would lose it.
+
+    A lease is a use of a VF, too; a NIC that the node tells of as one may have it, and asks for it anew.
+    """
     problems: list[str] = []
     for step in steps:
         own = [each for each in addresses if each.ifindex == found[step.ifname].ifindex and each.scope == 0]
-        lasting = [each.address for each in own if each.address.version == 4 or each.flags & _PERMANENT]
+        may_lease = step.device == step.parent
+        lasting = [
+            each.address for each in own if each.flags & _PERMANENT or (each.address.version == 4 and not may_lease)
+        ]
         if unknown := [str(address) for address in lasting if address not in step.addresses_before]:
             problems.append(f"{subject_of(step)} is in use: the node has {', '.join(unknown)} on it")
     if problems:

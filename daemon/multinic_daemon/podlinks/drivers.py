@@ -11,6 +11,11 @@ from multinic_daemon.discovery.pci import SYSFS, driver
 
 USER_SPACE = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
 """Drivers that hand a function to a process: it has no netdev."""
+_WAY_OUT = (
+    "the device is held for its pod until it has its driver again; load the driver's module (modprobe {driver}), or"
+    " bind it by hand: echo {address} > /sys/bus/pci/drivers/{driver}/bind. A device that is taken off the bus is let"
+    " go: echo 1 > /sys/bus/pci/devices/{address}/remove"
+)
 
 
 def driver_of(pci_address: str, sysfs: Path = SYSFS) -> str:
@@ -40,7 +45,7 @@ def rebind(step: TakeDevice, sysfs: Path = SYSFS) -> None:
     """Bind a device to the driver that it had, unless it has it, or is gone.
 
     Raises:
-        KernelError: the kernel refused.
+        KernelError: the kernel refused; it is tried again for as long as the device exists.
     """
     folder, wanted = _folder(step.pci_address, sysfs), step.driver_before
     if not step.pci_address or not wanted or not folder.is_dir():
@@ -56,7 +61,8 @@ def rebind(step: TakeDevice, sysfs: Path = SYSFS) -> None:
         (sysfs / "bus" / "pci" / "drivers" / wanted / "bind").write_text(step.pci_address)
     except OSError as error:
         subject = f"binding {step.pci_address} to driver {wanted!r} again, found {now!r}"
-        raise KernelError(subject, error.errno or 0) from error
+        way_out = _WAY_OUT.format(driver=wanted, address=step.pci_address)
+        raise KernelError(subject, error.errno or 0, details=way_out) from error
 
 
 def _folder(pci_address: str, sysfs: Path) -> Path:

@@ -22,6 +22,10 @@ _WAY_OUT = {
     errno.EPERM: "run the daemon as root with CAP_NET_ADMIN",
     errno.ENODEV: "the NIC is gone from the node: wait for it to return or choose another",
 }
+_HELD = (
+    "the VF is held for its pod until it has its settings from before: set them by hand with ip link set NIC vf NUMBER,"
+    " load the NIC's driver that took the pod's settings, or make the NIC's VFs anew, which forgets all of theirs"
+)
 
 
 def configure(node: Conversation, steps: Sequence[ConfigureVf]) -> None:
@@ -55,7 +59,7 @@ def restore(node: Conversation, steps: Sequence[ConfigureVf]) -> None:
         asked = set_vf(step.parent_ifindex, step.index, _differing(step, there), step.before, _subject(step))
         for request, refusal in zip(asked, node.ask(asked) if asked else (), strict=True):
             if refusal is not None and refusal.errno not in _NO_SUCH:
-                refused.append(refusal.error(f"giving back {request.subject}"))
+                refused.append(refusal.error(f"giving back {request.subject}", _HELD))
             elif refusal is not None and refusal.errno == errno.EINVAL and _read(node, step) is not None:
                 log.error("a VF came back, but not as it was: %s", request.subject, extra={"cause": refusal.text})
     if refused:

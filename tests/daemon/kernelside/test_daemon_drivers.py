@@ -73,6 +73,15 @@ def test_nothing_is_bound_where_nothing_has_changed(sysfs: Path, step: TakeDevic
 
 
 def test_a_refusal_names_device_and_drivers(sysfs: Path):
-    """As when the driver's module is gone."""
-    with pytest.raises(KernelError, match=r"binding 0000:01:10\.0 to driver 'iavf' again, found 'vfio-pci': ENOENT"):
+    """As when the driver's module is gone; and says what gets the device out of it."""
+    message = r"binding 0000:01:10\.0 to driver 'iavf' again, found 'vfio-pci': ENOENT"
+    with pytest.raises(KernelError, match=message) as refused:
         rebind(device("iavf"), sysfs)
+    assert "modprobe iavf" in refused.value.details
+    assert "echo 0000:01:10.0 > /sys/bus/pci/drivers/iavf/bind" in refused.value.details
+
+
+def test_a_device_that_is_taken_off_the_bus_is_let_go(sysfs: Path):
+    """The way out that a refusal names, for a driver that will never be there again."""
+    (sysfs / "bus/pci/devices" / ADDRESS).rename(sysfs / "removed")
+    rebind(device("iavf"), sysfs)

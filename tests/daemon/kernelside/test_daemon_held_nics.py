@@ -53,6 +53,14 @@ def test_a_new_daemon_knows_it_from_journal_and_sysfs(tmp_path: Path):
     assert (nic.vendor, nic.product, nic.numa_node, nic.pci_path) == ("15b3", "1019", 1, ("0000:00:01.0",))
 
 
+def test_a_new_daemon_shows_what_the_old_one_showed(tmp_path: Path):
+    """Addresses with a lease, or written by hand, are told of it all the same; its own are those that come back."""
+    shown, rows = (ip_interface("10.0.1.9/24"),), HeldDevices()
+    rows.set(1, [TakeDevice("net1-0", "eth1", "eth1", up_before=True, addresses_shown=shown)])
+    (nic,) = held_nics(rows, lambda: NodeView("node-1", {}), tmp_path).values()
+    assert (nic.addresses, nic.own_addresses, nic.switched_on) == (shown, (), True)
+
+
 def test_a_nic_that_took_its_name_is_another_one(tmp_path: Path):
     """What is seen under the name counts for the NIC of this PCI address alone."""
     view = NodeView("node-1", {"eth1": replace(NIC, pci_address="0000:09:00.0", vendor="8086")})

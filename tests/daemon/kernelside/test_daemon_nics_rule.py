@@ -219,6 +219,19 @@ def test_a_nic_named_by_hand_is_shown_without_address_but_not_without_link():
     declared = {"eth1": (ip_interface("10.0.1.5/24"),), "eth9": ()}
     (nic,) = secondary_nics(NodeFacts([*BASE, link(3, "eth1")], BASE_ADDRESSES, [default(2)], declared=declared))
     assert (nic.ifname, nic.ifindex, str(nic.network)) == ("eth1", 3, "10.0.1.0/24")
+    assert nic.own_addresses == ()
+
+
+def test_only_what_is_on_the_link_for_good_is_its_own():
+    """A lease and what a router advertised are shown, and not the NIC's own; nor is what a hand has written."""
+    found = [address(3, "10.0.1.5/24", flags=0x80), address(3, "10.0.1.9/24"), address(3, "fd01::5/64", flags=0x100)]
+    declared = {"eth1": (ip_interface("10.0.1.77/24"),)}
+    for links in ([link(3, "eth1", carrier=False)], [link(3, "eth1", flags=0)]):
+        facts = NodeFacts([*BASE, *links], [*BASE_ADDRESSES, *found], [default(2)], declared=declared)
+        (nic,) = secondary_nics(facts)
+        assert [str(each) for each in nic.addresses] == ["10.0.1.5/24", "10.0.1.9/24", "fd01::5/64"]
+        assert nic.own_addresses == (ip_interface("10.0.1.5/24"),)
+        assert (nic.up, nic.switched_on) == (False, links[0].up)
 
 
 def test_what_is_known_of_the_hardware_is_joined_by_name():

@@ -73,3 +73,16 @@ def test_a_value_that_the_driver_does_not_take_again_is_said(
     assert [record.getMessage() for record in caplog.records] == [
         "a VF came back, but not as it was: VLAN 7 with priority 0 of VF 200 of NIC 'eth1'"
     ]
+
+
+def test_a_driver_that_gives_nothing_back_keeps_the_vf_and_names_the_way_out(monkeypatch: pytest.MonkeyPatch):
+    """As after an update of the driver that took the setting away; once the VF is as before, it is let go."""
+    node, step = Untold(), replace(STEP, before=VfSettings(vlan=0, qos=0))
+    monkeypatch.setattr(vfs, "read_vfs", lambda *_: {200: VfSettings(vlan=5, qos=0)})
+    monkeypatch.setattr(node, "ask", lambda asked: [Refusal(errno.EOPNOTSUPP, "")] * len(asked))
+    message = "giving back VLAN 0 with priority 0 of VF 200 of NIC 'eth1'"
+    with pytest.raises(KernelError, match=message) as refused:
+        vfs.restore(cast("Conversation", node), [step])
+    assert "by hand with ip link set NIC vf NUMBER" in refused.value.details
+    monkeypatch.setattr(vfs, "read_vfs", lambda *_: {200: VfSettings(vlan=0, qos=0)})
+    vfs.restore(cast("Conversation", node), [step])

@@ -183,6 +183,19 @@ def test_a_device_that_the_node_uses_is_refused(ground: Any):
     assert state(ground, "eth1") == before
 
 
+def test_a_nic_with_a_lease_comes_back_without_it(ground: Any):
+    """By then the address may be somebody else's; a VF with one is in use by the node."""
+    step, pod = device(ground), ground.namespace("pod")
+    before = state(ground, "eth1")
+    for lease in ("10.7.0.99/24", "fd07::99/64"):
+        ground.ip(ground.node, "address", "add", lease, "dev", "eth1", "valid_lft", "600", "preferred_lft", "600")
+    with pytest.raises(ConfigError, match=r"is in use: the node has 10\.7\.0\.99/24 on it"):
+        apply_plan(plan_of(replace(step, parent="eth9")), pod, GROUP, node_netns=ground.node)
+    apply_plan(plan_of(step), pod, GROUP, node_netns=ground.node)
+    assert return_devices(plan_of(step), pod, GROUP, node_netns=ground.node) == 1
+    assert state(ground, "eth1") == before
+
+
 def test_a_device_renamed_in_the_pod_is_found(ground: Any):
     """Whoever renames it, or changes its MTU or MAC address, changes nothing for the node."""
     step, pod = device(ground), ground.namespace("pod")

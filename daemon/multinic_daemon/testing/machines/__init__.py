@@ -157,7 +157,7 @@ class _Builder:
         )
         self.links.append(link)
         if "address" in described:
-            self.addresses.append(Address(ifindex, ip_interface(described["address"]), 0, 0))
+            self.addresses.append(Address(ifindex, ip_interface(described["address"]), 0, 0x80))
         entry = device / "net" / link.ifname
         for name, value in (("ifindex", ifindex), ("address", link.mac_address), ("speed", described.get("speed", -1))):
             _write(entry / name, value)
