@@ -23,6 +23,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 BY_ADDRESS = "addresses.private-ip-address"
 """Filter that moto compares with primary addresses only."""
+BY_MAC = "mac-address"
+"""Filter that moto lacks."""
 NO_INTERFACE = "eni-00000000000000000"
 
 Fields = dict[str, str]
@@ -108,11 +110,14 @@ class Ec2StandIn:
             return answer
 
     def _by_id(self, fields: Fields) -> Fields:
-        """The call with its filter by any address written as one by ids."""
-        if fields.get("Filter.1.Name") != BY_ADDRESS:
+        """The call with its filter by any address, or by MAC address, written as one by ids."""
+        by = fields.get("Filter.1.Name")
+        if by not in (BY_ADDRESS, BY_MAC):
             return fields
         wanted = set(_listed(fields, "Filter.1.Value"))
-        ids = [eni.id for eni in self.backend.enis.values() if wanted & _held(eni)] or [NO_INTERFACE]
+        enis = self.backend.enis.values()
+        ids = [eni.id for eni in enis if wanted & (_held(eni) if by == BY_ADDRESS else {eni.mac_address})]
+        ids = ids or [NO_INTERFACE]
         kept = {key: value for key, value in fields.items() if not key.startswith("Filter.1.")}
         values = {f"Filter.1.Value.{number}": value for number, value in enumerate(ids, 1)}
         return kept | {"Filter.1.Name": "network-interface-id"} | values

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from multinic_core.errors import ActionError, AddressInUseError, MultinicError, PoolExhaustedError
@@ -20,6 +21,8 @@ UNFIT = "Invalid"
 """How codes begin that say that ENI or address is not as asked for: of an address that somebody has, of one to unassign
 that is not there, of an ENI that is gone."""
 FULL = "PrivateIpAddressLimitExceeded"
+NICS = Path("/sys/class/net")
+"""The node's network interfaces, as the daemon is in the node's network namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,9 @@ class PrivateAddress:
 
     name = ACTION
 
-    def __init__(self) -> None:
+    def __init__(self, nics: Path = NICS) -> None:
         self._ec2 = Ec2()
+        self._nics = nics
 
     def do(self, arguments: Mapping[str, Any]) -> None:
         """Assign it; one that the ENI has already is success.
@@ -89,13 +93,16 @@ class PrivateAddress:
     def undo(self, arguments: Mapping[str, Any]) -> None:
         """Unassign it; an ENI that is gone, or does not have it, is success.
 
+        Where EC2 knows no such ENI the node itself tells whether it is gone: while the NIC's MAC address is there, EC2
+        was asked in the wrong account or region, and the address is still assigned.
+
         Raises:
             DaemonUnavailableError: EC2 cannot be reached or is busy.
-            ActionError: EC2 refuses, or the SDK or credentials are missing.
+            ActionError: EC2 refuses, does not know a NIC that the node has, or the SDK or credentials are missing.
         """
         wanted = _Wanted(**arguments)
         with in_time():
-            own = self._look(wanted).own
+            own = self._own(wanted)
             if own is None or _addresses(own).get(wanted.address):
                 return
             # asked for also where EC2 shows no such address: it may not show yet what was assigned a moment ago
@@ -110,7 +117,7 @@ class PrivateAddress:
             except RefusedError as error:
                 if not error.code.startswith(UNFIT):
                     raise
-                own = self._look(wanted).own
+                own = self._own(wanted)
                 if own is not None and wanted.address in _addresses(own):
                     raise
 
@@ -132,19 +139,44 @@ class PrivateAddress:
 
     def _look(self, wanted: _Wanted) -> _Found:
         """The ENIs that have the NIC's address or the pod's, by one call."""
-        answer = self._ec2.call(
-            wanted.region,
-            "DescribeNetworkInterfaces",
-            wanted.subject,
-            Filters=[{"Name": "addresses.private-ip-address", "Values": [wanted.primary, wanted.address]}],
-        )
-        found = answer["NetworkInterfaces"]
+        found = self._described(wanted, "addresses.private-ip-address", wanted.primary, wanted.address)
         having = [eni for eni in found if wanted.primary in _addresses(eni)]
         own = next((eni for eni in having if not wanted.mac or eni["MacAddress"].lower() == wanted.mac), None)
         if own is None:
             return _Found(None, strangers=[f"{_id(eni)} ({eni['MacAddress']})" for eni in having])
         others = (eni for eni in found if eni["SubnetId"] == own["SubnetId"] and _id(eni) != _id(own))
         return _Found(own, next((eni for eni in others if wanted.address in _addresses(eni)), None))
+
+    def _own(self, wanted: _Wanted) -> Mapping[str, Any] | None:
+        """The ENI of the NIC, also of one that has lost the address it had; None when the node has no such NIC.
+
+        Raises:
+            ActionError: the node has the NIC, and EC2 does not know it.
+        """
+        found = self._look(wanted)
+        if found.own is not None or not self._on_the_node(wanted.mac):
+            return found.own
+        having = self._described(wanted, "mac-address", wanted.mac)
+        return having[0] if having else _require(wanted, found)
+
+    def _described(self, wanted: _Wanted, by: str, *values: str) -> list[Mapping[str, Any]]:
+        answer = self._ec2.call(
+            wanted.region,
+            "DescribeNetworkInterfaces",
+            wanted.subject,
+            Filters=[{"Name": by, "Values": list(values)}],
+        )
+        return list(answer["NetworkInterfaces"])
+
+    def _on_the_node(self, mac: str) -> bool:
+        """Whether a network interface of the node has this MAC address."""
+        for path in self._nics.glob("*/address"):
+            try:
+                if mac and path.read_text().strip().lower() == mac.lower():
+                    return True
+            except OSError:  # gone meanwhile, or without one
+                continue
+        return False
 
     def _is_there(self, wanted: _Wanted, found: _Found) -> bool:
         """Whether the ENI has the address.

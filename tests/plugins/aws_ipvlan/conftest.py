@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
+from pathlib import Path
+from shutil import rmtree
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,15 +41,33 @@ def ec2(ec2_server: tuple[Ec2StandIn, dict[str, str]], monkeypatch: pytest.Monke
 
 
 @pytest.fixture(scope="session")
-def shared_action() -> PrivateAddress:
+def nics(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The node's network interfaces as files; none to begin with."""
+    return tmp_path_factory.mktemp("nics")
+
+
+@pytest.fixture(scope="session")
+def shared_action(nics: Path) -> PrivateAddress:
     """One for all tests that leave settings alone, as the SDK takes a second to make a client."""
-    return PrivateAddress()
+    return PrivateAddress(nics)
 
 
 @pytest.fixture
 def action(ec2: Ec2StandIn, shared_action: PrivateAddress) -> PrivateAddress:
     """The action, as a daemon that runs has it."""
     return shared_action
+
+
+@pytest.fixture
+def on_the_node(nics: Path) -> Iterator[None]:
+    """The node still has the NIC, beside one that is just going."""
+    (nics / "gone").mkdir()
+    (nics / "gone" / "address").symlink_to("nowhere")
+    (nics / "eth1").mkdir()
+    (nics / "eth1" / "address").write_text(f"{MAC}\n")
+    yield
+    rmtree(nics / "eth1")
+    rmtree(nics / "gone")
 
 
 @pytest.fixture

@@ -124,6 +124,30 @@ def test_interface_that_is_gone(ec2: Ec2StandIn, eni: str, action: PrivateAddres
     assert action.check(arguments()) == [str(refusal.value)]
 
 
+@pytest.mark.usefixtures("on_the_node")
+def test_an_interface_that_the_node_has_and_ec2_does_not_know_is_not_gone(
+    ec2: Ec2StandIn, eni: str, action: PrivateAddress, arguments: Any
+) -> None:
+    """In the wrong region or account nothing is found: the undoing fails, and works when asked in the right one."""
+    action.do(arguments())
+    with pytest.raises(ActionError, match="in region 'us-west-2'; expected one of the account whose credentials"):
+        action.undo(arguments(region="us-west-2"))
+    assert ec2.addresses(eni) == [ADDRESS]
+    action.undo(arguments())
+    assert ec2.addresses(eni) == []
+
+
+@pytest.mark.usefixtures("on_the_node")
+def test_a_nic_that_has_another_address_since_is_found_by_its_mac_address(
+    ec2: Ec2StandIn, action: PrivateAddress, arguments: Any
+) -> None:
+    """The address is taken back, and undoing it again does not fail for ever."""
+    own = ec2.interface(ec2.subnet("10.0.1.0/24"), "10.0.1.77", MAC, ADDRESS)
+    for _ in range(2):
+        action.undo(arguments())
+        assert ec2.addresses(own) == []
+
+
 def test_interface_that_goes_while_its_address_is_taken_back(
     ec2: Ec2StandIn, eni: str, action: PrivateAddress, arguments: Any
 ) -> None:
