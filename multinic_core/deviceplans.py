@@ -127,6 +127,8 @@ def take_nic(link: LinkRequest, nic: Nic, mtu: int) -> TakeDevice:
         addresses_before=nic.own_addresses,
         driver_before=nic.driver if nic.pci_address else "",
         addresses_shown=() if nic.addresses == nic.own_addresses else nic.addresses,
+        alias_before=nic.alias,
+        group_before=nic.group,
     )
 
 
@@ -146,6 +148,8 @@ def take_vf(link: LinkRequest, nic: Nic, vf: Vf, mtu: int) -> TakeDevice:
         rdma_devices=vf.rdma_devices,
         up_before=vf.up,
         driver_before=vf.driver,
+        alias_before=vf.alias,
+        group_before=vf.group,
     )
 
 

@@ -52,6 +52,9 @@ class Vf:
     """As they are now."""
     up: bool = False
     """Administratively up."""
+    alias: str = ""
+    group: int = 0
+    """The link group of its link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +100,6 @@ class TakeDevice:
     """Bound again when another one is when the device comes back; "" for whichever it is."""
     addresses_shown: tuple[IPv4Interface | IPv6Interface, ...] = ()
     """What the node tells of a NIC while a pod has it, where that is more than ``addresses_before``; else ()."""
+    alias_before: str = ""
+    group_before: int = 0
+    """Alias and link group, in whose place the device has its mark meanwhile."""

@@ -89,6 +89,10 @@ class Nic:
     """Those of ``addresses`` that are on the link for good: declared by no HostInterface alone, without a lease."""
     switched_on: bool = True
     """Administratively up, with a carrier or without."""
+    alias: str = ""
+    """What the node's owner wrote down for it, as with ``ip link set eth1 alias``."""
+    group: int = 0
+    """Its link group."""
 
     @property
     def network(self) -> IPNetwork | None:

@@ -65,7 +65,8 @@ def test_what_a_device_shows_is_written_only_where_it_is_more_than_its_own():
     own = (ip_interface("10.0.1.5/24"), ip_interface("fd01::5/64"))
     plain = TakeDevice("net1-0", "eth1", "eth1", addresses_before=own)
     assert "addresses_shown" not in encode_plan(Plan((plain,)))
-    for step in (plain, replace(plain, addresses_before=(), addresses_shown=own)):
+    named = replace(plain, alias_before="to the storage", group_before=7)
+    for step in (plain, named, replace(plain, addresses_before=(), addresses_shown=own)):
         assert decode_plan(encode_plan(Plan((step,)))) == Plan((step,))
 
 

@@ -59,6 +59,15 @@ def test_a_nic_is_given_back_only_what_it_had_itself():
         assert (step.addresses_before, step.addresses_shown, step.up_before) == (had, shown, False)
 
 
+def test_alias_and_group_come_back_with_nic_and_vf():
+    """Those that the node's owner gave them."""
+    (vf, *others), told = example_nic(1).vfs, {"alias": "to the storage", "group": 7}
+    view = node(vfs=(replace(vf, **told), *others), **told)
+    for device in ("", vf.pci_address):
+        (step,) = PLUGIN.plan(asked({}, device=device), view).devices
+        assert (step.alias_before, step.group_before) == ("to the storage", 7)
+
+
 def test_a_vf_of_the_kubelets_choice_goes_into_the_pod():
     """A device plugin may give VFs; a MAC address that the pod asks for is told to the physical function, too."""
     plan = PLUGIN.plan(asked({}, device="0000:01:10.1", mac_address="02:00:00:00:00:77"), node())

@@ -28,6 +28,7 @@ from multinic_daemon.discovery.virtualtopology import VIRTUAL_TOPOLOGY, VirtualT
 from multinic_daemon.netlink import Conversation, Link, NetnsFile
 from multinic_daemon.netlink.devices import read_vfs
 from multinic_daemon.netlink.ethtool import read_speeds
+from multinic_daemon.podlinks.marks import without_mark
 
 _DeviceKey = tuple[str, int, str, str]
 
@@ -148,6 +149,7 @@ def _vf(found: VirtualFunction, link: Link | None, settings: VfSettings) -> Vf:
     vf = Vf(found.index, found.address, found.driver, rdma_devices=found.rdma_devices, settings=settings)
     if link is None:
         return vf
+    group, alias = without_mark(link.group, link.alias)
     return replace(
         vf,
         ifname=link.ifname,
@@ -156,4 +158,6 @@ def _vf(found: VirtualFunction, link: Link | None, settings: VfSettings) -> Vf:
         mtu=link.mtu,
         altnames=link.altnames,
         up=link.up,
+        alias=alias,
+        group=group,
     )

@@ -53,4 +53,6 @@ def _recorded(step: TakeDevice, root: Path) -> Nic:
         rdma_devices=step.rdma_devices,
         own_addresses=step.addresses_before,
         switched_on=step.up_before,
+        alias=step.alias_before,
+        group=step.group_before,
     )

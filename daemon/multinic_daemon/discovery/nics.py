@@ -44,6 +44,7 @@ from multinic_core.plan import IPAddress, IPInterface, Nic
 from multinic_daemon.discovery.hardware import NO_HARDWARE, Hardware
 from multinic_daemon.netlink.observed import Address, Link, Route
 from multinic_daemon.podlinks.kernel import Parent
+from multinic_daemon.podlinks.marks import GROUPS, without_mark
 from multinic_daemon.podlinks.vlans import made_for_pods, vlan_links
 
 _LEADING_OUT = frozenset({"", "bond", "team", "vlan", "ipoib", "veth"})
@@ -122,6 +123,8 @@ def secondary_nics(facts: NodeFacts) -> tuple[Nic, ...]:
     found = dict(facts.held)
     for link in facts.links:
         own = tuple(addresses.get(link.ifindex, ()))
+        if link.ifname in found and link.group in GROUPS:
+            continue  # on its way to a pod or back, down and without addresses
         if link.ifname in facts.declared:
             shown = own or facts.declared[link.ifname]
             found[link.ifname] = _nic(link, shown, tuple(lasting.get(link.ifindex, ())), facts.hardware)
@@ -171,6 +174,7 @@ def _nic(
 ) -> Nic:
     behind = hardware.get(link.ifname, NO_HARDWARE)
     device, function = behind.device, behind.device.function
+    group, alias = without_mark(link.group, link.alias)
     return Nic(
         ifname=link.ifname,
         ifindex=link.ifindex,
@@ -193,4 +197,6 @@ def _nic(
         vfs_possible=device.vfs_possible,
         own_addresses=own,
         switched_on=link.up,
+        alias=alias,
+        group=group,
     )

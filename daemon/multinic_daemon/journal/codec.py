@@ -30,7 +30,7 @@ OUTSIDE_STEPS = tuple(_REST)
 """How the steps that others do are called."""
 
 _KNOWN = {"link", "address", "route", "rule", "sysctl", "shape", "device", "vf", *_REST}
-_LATER = frozenset({"addresses_shown"})
+_LATER = frozenset({"addresses_shown", "alias_before", "group_before"})
 """Fields of devices that are written only where they tell something, as earlier daemons do not know them."""
 
 _quoted = json.encoder.encode_basestring_ascii

@@ -59,7 +59,7 @@ def change_link(
     if group is not None:
         body += wire.attribute_u32(rq.IFLA_GROUP, group)
     if alias is not None:
-        body += wire.attribute(IFLA_IFALIAS, alias.encode())
+        body += wire.attribute(IFLA_IFALIAS, alias.encode(errors="surrogateescape"))
     return Request(rq.RTM_NEWLINK, 0, body, subject)
 
 

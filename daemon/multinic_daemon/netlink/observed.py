@@ -54,6 +54,8 @@ class Link(NamedTuple):
     """Name of the hardware device on its bus, such as ``0000:8a:00.0``."""
     altnames: tuple[str, ...] = ()
     """In the kernel's order."""
+    alias: str = ""
+    """``IFLA_IFALIAS``."""
 
     @property
     def up(self) -> bool:
@@ -138,6 +140,7 @@ def decode_link(body: bytes) -> Link:
         bus=text(_IFLA_PARENT_DEV_BUS_NAME),
         bus_device=text(_IFLA_PARENT_DEV_NAME),
         altnames=_altnames(found[dv.IFLA_PROP_LIST]) if dv.IFLA_PROP_LIST in found else (),
+        alias=text(dv.IFLA_IFALIAS),
     )
 
 

@@ -186,6 +186,7 @@ def _restore(node: Conversation, step: TakeDevice, link: Link, group: int) -> No
         if refusal is not None and (position < needed or refusal.errno not in _FINE) and refusal.errno != errno.ENODEV:
             fields = {"device": step.device, "pci_address": step.pci_address, "cause": refusal.text}
             log.error("a device came back from its pod, but not as it was: %s", request.subject, extra=fields)
-    (refusal,) = node.ask([dv.change_link(link.ifindex, f"taking the mark off {what}", group=0, alias="")])
+    mark = dv.change_link(link.ifindex, f"taking the mark off {what}", group=step.group_before, alias=step.alias_before)
+    (refusal,) = node.ask([mark])
     if refusal is not None and refusal.errno != errno.ENODEV:
         raise refusal.error(f"taking the mark off {what}")

@@ -14,6 +14,11 @@ def mark_text(device: str) -> str:
     return f"{_MARK}{device}"
 
 
+def without_mark(group: int, alias: str) -> tuple[int, str]:
+    """Link group and alias that a device has from the node's owner: none while it has ours."""
+    return (0, "") if group in GROUPS or alias.startswith(_MARK) else (group, alias)
+
+
 def marked_name(alias: str) -> str:
     """The name on the node that an alias tells; "" for somebody else's alias."""
     return alias.removeprefix(_MARK) if alias.startswith(_MARK) else ""

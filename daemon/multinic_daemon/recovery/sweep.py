@@ -57,6 +57,7 @@ async def _finish(engine: Engine, what: int | Path, netns: str) -> None:
         except MultinicError as error:
             if pause < LAST_SECONDS <= 2 * pause:  # once
                 fields = {"tombstone" if isinstance(what, Path) else "row": str(what), "cause": str(error)}
+                fields |= {"way_out": error.details} if error.details else {}
                 log.error("cannot be removed, tried on and on", extra=fields)  # noqa: TRY400  # the cause says all
             pause = min(2 * pause, LAST_SECONDS)
         else:

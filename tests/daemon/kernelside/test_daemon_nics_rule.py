@@ -10,6 +10,7 @@ from multinic_daemon.discovery.pci import PciFunction
 from multinic_daemon.discovery.sysfs import DeviceFacts
 from multinic_daemon.netlink import Address, Link, Route
 from multinic_daemon.netlink.kinds import encode_attributes
+from multinic_daemon.podlinks.marks import GROUPS
 from multinic_daemon.podlinks.vlans import VLAN_GROUP
 
 from multinic_core import Nic, Vf
@@ -232,6 +233,29 @@ def test_only_what_is_on_the_link_for_good_is_its_own():
         assert [str(each) for each in nic.addresses] == ["10.0.1.5/24", "10.0.1.9/24", "fd01::5/64"]
         assert nic.own_addresses == (ip_interface("10.0.1.5/24"),)
         assert (nic.up, nic.switched_on) == (False, links[0].up)
+
+
+def test_a_nic_on_its_way_to_a_pod_or_back_is_told_as_it_was():
+    """While it has our mark it is down, and may lack its addresses; also one that a hand has named."""
+    held, declared = {"eth1": Nic("eth1", 3, 1500)}, {"eth1": (ip_interface("10.0.1.77/24"),)}
+    marked = link(3, "eth1", flags=0, group=GROUPS[5], alias="multinic:eth1")
+    facts = NodeFacts([*BASE, marked], BASE_ADDRESSES, [default(2)], held=held, declared=declared)
+    assert secondary_nics(facts) == (held["eth1"],)
+
+
+@pytest.mark.parametrize(
+    ("group", "alias", "told"),
+    [(7, "to the storage", (7, "to the storage")), (GROUPS[5], "x", (0, "")), (7, "multinic:eth1", (0, ""))],
+)
+def test_group_and_alias_are_the_owners_and_no_mark(group: int, alias: str, told: Any):
+    """What is told comes back with the device; a mark that was left behind must not."""
+    facts = NodeFacts(
+        [*BASE, link(3, "eth1", group=group, alias=alias)],
+        [*BASE_ADDRESSES, address(3, "10.0.1.5/24")],
+        [default(2)],
+    )
+    (nic,) = secondary_nics(facts)
+    assert (nic.group, nic.alias) == told
 
 
 def test_what_is_known_of_the_hardware_is_joined_by_name():

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from multinic_daemon.netlink import Conversation, open_netns
+from multinic_daemon.netlink.observed import read_links
 from multinic_daemon.podlinks.apply import apply_plan, differences, remove_links, return_devices
 from multinic_daemon.podlinks.giveback import give_back
 from multinic_daemon.podlinks.marks import GROUPS
@@ -25,6 +27,7 @@ def device(ground: Any, ifname: str = "eth1", number: int = 0) -> TakeDevice:
     ground.nic(ifname, *map(str, ADDRESSES))
     ground.ip(ground.node, "link", "set", ifname, "mtu", "1480")
     ground.ip(ground.node, "link", "property", "add", "dev", ifname, "altname", f"{ifname}long")
+    ground.ip(ground.node, "link", "set", ifname, "alias", "to the storage", "group", "7")
     return TakeDevice(
         f"net1-{number}",
         ifname,
@@ -36,6 +39,8 @@ def device(ground: Any, ifname: str = "eth1", number: int = 0) -> TakeDevice:
         altnames_before=(f"{ifname}long",),
         up_before=True,
         addresses_before=ADDRESSES,
+        alias_before="to the storage",
+        group_before=7,
     )
 
 
@@ -183,6 +188,15 @@ def test_a_device_that_the_node_uses_is_refused(ground: Any):
     assert state(ground, "eth1") == before
 
 
+def test_an_alias_of_any_bytes_comes_back(ground: Any):
+    """The kernel holds what it is given, which need not be text."""
+    step, pod = replace(device(ground), alias_before="stor\udcff"), ground.namespace("pod")
+    apply_plan(plan_of(step), pod, GROUP, node_netns=ground.node)
+    return_devices(plan_of(step), pod, GROUP, node_netns=ground.node)
+    with open_netns(ground.node) as file, Conversation(file) as node:
+        assert [link.alias for link in read_links(node) if link.ifname == "eth1"] == [step.alias_before]
+
+
 def test_a_nic_with_a_lease_comes_back_without_it(ground: Any):
     """By then the address may be somebody else's; a VF with one is in use by the node."""
     step, pod = device(ground), ground.namespace("pod")
@@ -226,7 +240,7 @@ def test_a_name_that_was_taken_meanwhile_is_said_and_the_device_is_back(ground: 
     assert ground.names(pod) == set()
     (other,) = ground.names(ground.node) - {"eth1", "eth1peer"}
     found = state(ground, other)
-    assert (found["mtu"], found["group"], found["altnames"], found["up"]) == (1480, "default", ["eth1long"], True)
+    assert (found["mtu"], found["group"], found["altnames"], found["up"]) == (1480, "7", ["eth1long"], True)
     assert "came back from its pod, but not as it was: name 'eth1'" in caplog.text
 
 
