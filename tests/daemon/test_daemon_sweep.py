@@ -1,5 +1,6 @@
 """What could not be removed at once is removed as soon as the kernel or the journal allows it, with no help."""
 
+import errno
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -57,6 +58,29 @@ async def test_refused_del_is_finished_within_seconds(rig: Rig, autojump_clock: 
         await rig.call("ADD")
         rig.kernel.before_step = refuse_removals(times)
         await rig.refused(KernelError, "DEL")
+        await until_clean(rig)
+
+
+async def test_what_is_refused_on_and_on_is_told_with_the_way_out(
+    rig: Rig, autojump_clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As for a device whose driver's module is gone; and it is tried for as long as it takes."""
+
+    def check(step: str) -> None:
+        if step == "remove":
+            raise KernelError("binding", errno.ENODEV, details="load the driver's module")
+
+    async with sweeping(rig):
+        await rig.call("ADD")
+        rig.kernel.before_step = check
+        await rig.refused(KernelError, "DEL")
+        with trio.fail_after(20 * LAST_SECONDS):
+            while not any("tried on and on" in record.getMessage() for record in caplog.records):
+                await trio.sleep(LAST_SECONDS)
+        (told,) = [record for record in caplog.records if "tried on and on" in record.getMessage()]
+        assert vars(told)["way_out"] == "load the driver's module"
+        rig.kernel.before_step = refuse_removals(0)
+        await trio.sleep(LAST_SECONDS)
         await until_clean(rig)
 
 
