@@ -77,6 +77,20 @@ async def test_each_pod_gets_the_lowest_free_vf_of_each_nic(devices: Rig):
     assert devices.kernel.devices().keys() == devices.journal.held_devices.keys
 
 
+async def test_devices_that_came_home_after_the_journal_was_lost_are_free_again(devices: Rig):
+    """No row tells of their marks, so taking stock takes those off, and leaves alone what pods have."""
+    first = await devices.call("ADD", plugin=SRIOV)
+    await devices.call("ADD", "c2", plugin=SRIOV)
+    (lost,) = {group for key, group in devices.kernel.devices().items() if key.endswith("10.0")}
+    for file in Path(devices.pod()).iterdir():
+        file.unlink()  # its namespace ended
+    devices.lose_journal(adopting=False)
+    assert lost in devices.kernel.marked_groups()
+    await devices.adoption.take_stock()
+    assert sorted(devices.kernel.devices()) == ["0000:01:10.1", "0000:02:10.1", "0000:03:10.1"]
+    assert pci_ids(await devices.call("ADD", "c3", plugin=SRIOV)) == pci_ids(first)
+
+
 async def test_del_brings_all_back(devices: Rig):
     """Nothing is held any more, in kernel, journal and memory, and DEL again is fine."""
     await devices.call("ADD", plugin=SRIOV)

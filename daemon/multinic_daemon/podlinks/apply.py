@@ -40,6 +40,8 @@ from multinic_daemon.podlinks.make import AppliedLink, Made, TakenError, check_f
 from multinic_daemon.podlinks.numvfs import make_vfs as make_vfs
 from multinic_daemon.podlinks.obstacles import BY_OTHERS, in_the_way
 from multinic_daemon.podlinks.sendhome import send_home
+from multinic_daemon.podlinks.strays import free_devices as free_devices
+from multinic_daemon.podlinks.strays import marked_groups as marked_groups
 from multinic_daemon.podlinks.survey import remove_foreign as remove_foreign
 from multinic_daemon.podlinks.survey import survey as survey
 from multinic_daemon.podlinks.vfs import vf_differences

@@ -137,6 +137,18 @@ class PodKernel(Protocol):
         """
         ...
 
+    def marked_groups(self) -> Collection[int]:
+        """The link groups of attachments that devices on the node are marked with."""
+        ...
+
+    def free_devices(self, groups: Collection[int]) -> int:
+        """Give devices on the node their names back and take these marks off, with no record of them; how many.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        ...
+
     def remove_links(self, netns: str, group: int, rules: Sequence[AddRule] = ()) -> bool:
         """Remove the links of this group and these rules; whether there were any links. A namespace that is gone, or
         "", has none.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -83,6 +84,7 @@ class Adoption:
             JournalError: it could not be written.
         """
         await self._pools.wait_synced()
+        await self.free_devices()  # before rows are taken over, which may get the groups of such marks
         self.hold(await self.engine.in_thread(self.engine.kernel.survey))
 
     def hold(self, sandboxes: Sequence[Sandbox]) -> None:
@@ -252,6 +254,17 @@ class Adoption:
             if removed:
                 log.info("unused VLAN links removed", extra={"node": self.node, "count": removed})
 
+    async def free_devices(self) -> None:
+        """Those back on the node whose mark is no row's, as a lost journal leaves them: nothing else takes it off."""
+        engine = self.engine
+        try:
+            marked = await engine.in_thread(engine.kernel.marked_groups)
+            # a row comes before its marks, so a mark that was there and has no row now is nobody's
+            if strays := set(marked) - engine.journal.groups():
+                await engine.in_thread(partial(engine.kernel.free_devices, strays))
+        except MultinicError as error:
+            log.warning("marked devices not freed", extra={"node": self.node, "cause": str(error)})
+
     async def serve(self, folder: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take over, then watch for what can be let go; never returns.
 
@@ -270,13 +283,17 @@ class Adoption:
                 await trio.sleep(RETRY_SECONDS)
         await replay(self.engine, folder)
         await self._remove_vlans()
+        unknown = False
         while True:
             self._stirred = trio.Event()
-            if self.engine.journal.any_taken_over:
+            before, unknown = unknown, self.engine.journal.any_taken_over
+            if unknown:
                 try:
                     await self.release_dead()
                 except MultinicError as error:
                     log.warning("nothing proven dead this time", extra={"node": self.node, "cause": str(error)})
+            if unknown or before:  # also when DEL let go of the last one
+                await self.free_devices()
             with trio.move_on_after(RETRY_SECONDS if self.refused else PROOF_SECONDS):
                 await self._news()
             if self.refused:

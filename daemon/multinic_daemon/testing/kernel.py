@@ -143,6 +143,17 @@ class FakeKernel:
         folder = self._on_node("devices", "any").parent
         return {file.name: int(file.read_text()) for file in sorted(folder.iterdir())}
 
+    def marked_groups(self) -> set[int]:
+        folders = self.netns_folder.iterdir() if self.netns_folder and self.netns_folder.is_dir() else ()
+        inside = {content.get("device") for folder in folders for content in links(folder).values()}
+        return {group for key, group in self.devices().items() if key not in inside}
+
+    def free_devices(self, groups: Collection[int]) -> int:
+        found = [key for key, group in self.devices().items() if group in groups]
+        for key in found:
+            self._on_node("devices", key).unlink()
+        return len(found)
+
     def _on_node(self, kind: str, name: str) -> Path:
         """A file that stands for something of the node."""
         folder = (self.netns_folder or Path()).parent / kind
