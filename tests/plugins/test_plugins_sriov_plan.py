@@ -95,6 +95,14 @@ def test_all_arguments_reach_the_vf():
     assert (plan.devices[0].mtu, plan.devices[0].mac_address) == (1400, "02:00:00:00:00:77")
 
 
+def test_a_vf_is_held_to_what_was_promised():
+    """In whole Mbit/s, never less than the promise; a link without one keeps what it has."""
+    plan = SRIOV.plan(asked({"rateLimit": True}, rate=2_500_000_001), node())
+    assert plan.vfs[0].settings.max_tx_rate == 2501
+    assert SRIOV.plan(asked({"rateLimit": True}), node()).vfs[0].settings.max_tx_rate is None
+    assert SRIOV.plan(asked({}, rate=2_500_000_001), node()).vfs[0].settings.max_tx_rate is None
+
+
 @pytest.mark.parametrize(
     ("block", "view", "link", "error", "message"),
     [
@@ -106,6 +114,21 @@ def test_all_arguments_reach_the_vf():
         ({"spoofchk": "yes"}, node(), {}, ConfigError, "plugin.spoofchk: found 'yes'"),
         ({"trust": True}, node(), {}, ConfigError, "plugin.trust: found True"),
         ({"link_state": "up"}, node(), {}, ConfigError, "plugin.link_state: found 'up'"),
+        (
+            {"rateLimit": True, "max_tx_rate": 5},
+            node(),
+            {},
+            ConfigError,
+            "plugin.rateLimit: found true beside max_tx_rat",
+        ),
+        ({"rateLimit": "some"}, node(), {}, ConfigError, "plugin.rateLimit: found 'some'"),
+        (
+            {"rateLimit": True},
+            node(settings=VfSettings(vlan=0)),
+            {"rate": 1_000_000},
+            ConfigError,
+            "plugin.rateLimit: found 1 for VF 0 of NIC 'eth1', a rate without support",
+        ),
         ({"max_tx_rate": -5}, node(), {}, ConfigError, "plugin.max_tx_rate: found -5"),
         ({"min_tx_rate": 9, "max_tx_rate": 5}, node(), {}, ConfigError, "plugin.min_tx_rate: found 9, expected at mo"),
         ({"minTxRate": 9, "min_tx_rate": 8}, node(), {}, ConfigError, "plugin.minTxRate: found 9 beside min_tx_rate 8"),

@@ -16,7 +16,19 @@ from multinic_core.errors import ConfigError
 OTHER_SPELLINGS = {"minTxRate": "min_tx_rate", "maxTxRate": "max_tx_rate", "linkState": "link_state"}
 """Spelling that is accepted to the one that is used. Source of the latter: keys of the CNI plugin sriov."""
 FOR_THE_NODE = frozenset(
-    {"vlan", "vlanQoS", "spoofchk", "trust", "min_tx_rate", "max_tx_rate", "link_state", "mtu", "isRdma", "manageVfs"}
+    {
+        "vlan",
+        "vlanQoS",
+        "spoofchk",
+        "trust",
+        "min_tx_rate",
+        "max_tx_rate",
+        "link_state",
+        "mtu",
+        "isRdma",
+        "manageVfs",
+        "rateLimit",
+    }
 )
 """Keys that the netconf carries. The others only shape the SR-IOV operator's objects."""
 FOR_THE_SRIOV_OPERATOR = ("resourceName", "priority", "needVhostNet")
@@ -40,6 +52,8 @@ class SriovArgs(PluginArgs):
     """Mbit/s; 0: none. ``ip link set PF vf N min_tx_rate RATE``."""
     max_tx_rate: int | None = Field(default=None, ge=0)
     """Mbit/s; 0: no limit. ``ip link set PF vf N max_tx_rate RATE``."""
+    rate_limit: bool = Field(default=False, alias="rateLimit")
+    """A VF sends no more than the pod's policy promised on its NIC: ``ip link set PF vf N max_tx_rate RATE``."""
     mtu: int | None = Field(default=None, ge=0, le=65535)
     """Bytes; 0 or absent: as the VF is. ``ip link set VF mtu MTU``."""
     resource_name: Annotated[
@@ -88,6 +102,11 @@ def _fitting(args: SriovArgs, path: str) -> SriovArgs:
     if args.vlan_qos and not args.vlan:
         problems.append(
             f"{path}.vlanQoS: found {args.vlan_qos} without a VLAN, expected {path}.vlan from 1 to 4094, or 0"
+        )
+    if args.rate_limit and args.max_tx_rate is not None:
+        problems.append(
+            f"{path}.rateLimit: found true beside max_tx_rate {args.max_tx_rate}, expected one of the two: the limit is"
+            " what the policy promises, or this one"
         )
     if args.min_tx_rate and args.max_tx_rate and args.min_tx_rate > args.max_tx_rate:
         problems.append(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from multinic_core import AttachmentRequest, ConfigError, NodeView, Plan
+from multinic_core.bandwidth import MEGABIT
 from multinic_core.deviceplans import (
     choose_vf,
     find_nic,
@@ -70,16 +71,22 @@ def _settings(args: SriovArgs, link: LinkRequest) -> VfSettings:
         trust=None if args.trust is None else SWITCH[args.trust],
         link_state=args.link_state,
         min_tx_rate=args.min_tx_rate,
-        max_tx_rate=args.max_tx_rate,
+        max_tx_rate=_most(args, link),
     )
+
+
+def _most(args: SriovArgs, link: LinkRequest) -> int | None:
+    """Mbit/s that the VF may send: what the network says, or what the pod's policy promised, in whole ones."""
+    return -(-link.rate // MEGABIT) if args.rate_limit and link.rate else args.max_tx_rate
 
 
 def _problems(args: SriovArgs, link: LinkRequest, nic: Nic, vf: Vf) -> list[str]:
     subject = f"VF {vf.index} of NIC {nic.ifname!r}"
     found = [mtu_problem(args.mtu or 0, nic.mtu, f"the MTU of {nic.ifname!r}") if vf.ifname else ""]
-    rate = max(args.min_tx_rate or 0, args.max_tx_rate or 0)
+    most = _most(args, link) or 0
+    rate = max(args.min_tx_rate or 0, most)
+    key = "min_tx_rate" if rate != most else "rateLimit" if args.rate_limit else "max_tx_rate"
     if nic.speed and rate > nic.speed:
-        key = "max_tx_rate" if args.max_tx_rate == rate else "min_tx_rate"
         found.append(f"plugin.{key}: found {rate}, expected at most {nic.speed} Mbit/s, the speed of {nic.ifname!r}")
     if link.mac_address and link.mac_address == nic.mac_address:
         found.append(
@@ -88,8 +95,7 @@ def _problems(args: SriovArgs, link: LinkRequest, nic: Nic, vf: Vf) -> list[str]
         )
     if vf.settings == VfSettings():
         return [each for each in found if each]  # the kernel tells nothing of them, and has the last word
-    if (args.min_tx_rate or args.max_tx_rate) and vf.settings.max_tx_rate is None:
-        key = "max_tx_rate" if args.max_tx_rate else "min_tx_rate"
+    if rate and vf.settings.max_tx_rate is None:
         found.append(f"plugin.{key}: found {rate} for {subject}, a rate without support: its driver tells of no rates")
     if args.spoofchk is not None and vf.settings.spoof_check is None:
         found.append(f"plugin.spoofchk: found {args.spoofchk!r} for {subject}, whose driver has no spoof check")
