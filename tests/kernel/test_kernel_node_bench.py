@@ -32,7 +32,7 @@ def test_node_measures_all_contenders_and_prints_one_object():
     memory = figures["memory"]
     assert memory["growth"] == pytest.approx(memory["after"] / memory["before"], abs=0.001)
     assert memory["before"] > 1 << 20
-    assert len(found["targets"]) == 8
+    assert len(found["targets"]) == 10
     assert all(target["ok"] == (target["value"] <= target["limit"]) for target in found["targets"])
 
 

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
-from multinic_daemon.explain.command import explain
 
+from multinic_core.cli import multinic
 from multinic_core.selection import Figure, Selection
 
 
 def ask(node: Any, *arguments: str, columns: int = 200) -> Result:
     run_dir = str(node.rig.folder / "run")
-    return CliRunner(env={"COLUMNS": str(columns)}).invoke(explain, ["pod", "--run-dir", run_dir, *arguments])
+    return CliRunner(env={"COLUMNS": str(columns)}).invoke(
+        multinic, ["explain", "pod", "--run-dir", run_dir, *arguments]
+    )
 
 
 async def test_every_nic_is_explained_with_its_figures(node: Any) -> None:
@@ -119,7 +121,7 @@ def test_a_pod_that_is_not_here_is_an_error(node: Any) -> None:
 
 def test_without_a_journal_there_is_nothing_to_explain(tmp_path: Path) -> None:
     """And none is made."""
-    done = CliRunner().invoke(explain, ["pod", "--run-dir", str(tmp_path), "a/b"])
+    done = CliRunner().invoke(multinic, ["explain", "pod", "--run-dir", str(tmp_path), "a/b"])
     assert done.exit_code == 1
     assert "no such file" in done.stderr
     assert list(tmp_path.iterdir()) == []

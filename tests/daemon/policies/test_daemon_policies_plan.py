@@ -15,11 +15,11 @@ from multinic_daemon.calls.server import serve_socket
 from multinic_daemon.engine import handler
 from multinic_daemon.explain import distant
 from multinic_daemon.explain import plan as planning
-from multinic_daemon.explain.command import plan
 from multinic_daemon.explain.podfile import read_pod
 from multinic_daemon.testing.objects import network_objects
 from multinic_daemon.testing.rig import NODE
 
+from multinic_core.cli import multinic
 from multinic_core.errors import ConfigError
 from multinic_core.model import ATTACHMENT_DEFINITIONS, CIDRS, HOST_INTERFACES, IPPOOLS, NETWORKS
 from multinic_core.testing.kube import FakeKubernetes
@@ -79,7 +79,7 @@ class Desk:
 
     async def ask(self, file: Path, *arguments: str) -> Result:
         command = ["--pod", str(file), "--run-dir", str(self.run_dir), *arguments]
-        run = partial(CliRunner(env={"COLUMNS": "200", "KUBECONFIG": None}).invoke, plan, command)
+        run = partial(CliRunner(env={"COLUMNS": "200", "KUBECONFIG": None}).invoke, multinic, ["plan", *command])
         return await trio.to_thread.run_sync(run)
 
 
