@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from heapq import heappush, heappushpop
 
-from multinic_core import Nic, Selection, SelectionError, SelectionRequest
-from multinic_plugin_policies.filters import check_args, eligible, how_many, read_flag, read_target
-from multinic_plugin_policies.shares import Free, answer, known, refusal, require_known
+from multinic_core import Nic, Selection, SelectionRequest
+from multinic_plugin_policies.shares import Free, answer, read_wish, require_known, unmet
 
 
 class CostOpt:
@@ -23,14 +22,9 @@ class CostOpt:
         Raises:
             SelectionError: the target cannot be met, with the figures; unless ``strict`` is ``"false"``.
         """
-        check_args(request, ("strict",))
-        strict = read_flag(request, "strict", default=True)
-        target = read_target(request)
-        filtered = eligible(request, candidates)
-        most = how_many(request, filtered)
-        nics, left = known(request, filtered)
+        wish = read_wish(request, candidates)
+        target, nics, left, most = wish.target, wish.nics, wish.left, wish.most
         slowest = sorted(nics, key=_cheap)
-        most = min(most, len(nics))
         if target is None:
             require_known(request, nics, left)
             return answer(slowest[:most], slowest[most:], left, candidates, None)
@@ -40,9 +34,7 @@ class CostOpt:
         if not count:
             count = most
             if not target.best_effort:
-                warning = refusal(request, target.rate, nics, most, left)
-                if strict:
-                    raise SelectionError(warning)
+                warning = unmet(request, wish, target)
             chosen = roomiest[:count]
         else:
             chosen = _cheapest(slowest, room, target.rate, count)

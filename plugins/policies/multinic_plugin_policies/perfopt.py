@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multinic_core import Nic, Selection, SelectionError, SelectionRequest
-from multinic_plugin_policies.filters import check_args, eligible, how_many, read_flag, read_target
-from multinic_plugin_policies.shares import Free, answer, known, refusal, require_known
+from multinic_core import Nic, Selection, SelectionRequest
+from multinic_plugin_policies.shares import Free, answer, read_wish, require_known, unmet
 
 
 class PerfOpt:
@@ -20,14 +19,9 @@ class PerfOpt:
         Raises:
             SelectionError: the target cannot be met, with the figures; unless ``strict`` is ``"false"``.
         """
-        check_args(request, ("strict",))
-        strict = read_flag(request, "strict", default=True)
-        target = read_target(request)
-        filtered = eligible(request, candidates)
-        most = how_many(request, filtered)
-        nics, left = known(request, filtered)
+        wish = read_wish(request, candidates)
+        target, nics, left, most = wish.target, wish.nics, wish.left, wish.most
         require_known(request, nics, left)
-        most = min(most, len(nics))
         freest = sorted(nics, key=_free_first)
         if target is None or target.best_effort:
             return answer(freest[:most], freest[most:], left, candidates, target)
@@ -36,9 +30,7 @@ class PerfOpt:
             # what is measured now may hide what could be promised
             freest.sort(key=lambda nic: (-nic.to_promise, _free_first(nic)))
             if sum(nic.to_promise for nic in freest[:most]) < target.rate:
-                warning = refusal(request, target.rate, nics, most, left)
-                if strict:
-                    raise SelectionError(warning)
+                warning = unmet(request, wish, target)
         return answer(freest[:most], freest[most:], left, candidates, target, warning)
 
 

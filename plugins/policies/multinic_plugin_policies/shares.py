@@ -8,7 +8,7 @@ from typing import NamedTuple
 from multinic_core import Nic, Selection, SelectionError, SelectionRequest
 from multinic_core.bandwidth import MEGABIT, Target, show
 from multinic_core.selection import Figure
-from multinic_plugin_policies.filters import Filtered
+from multinic_plugin_policies.filters import Filtered, check_args, eligible, how_many, read_flag, read_target
 
 
 class Free(NamedTuple):
@@ -36,6 +36,46 @@ class Free(NamedTuple):
             f"{show(self.to_promise)} of {show(self.speed)} free to promise, load {show(self.load)},"
             f" {self.attachments} attachments"
         )
+
+
+class Wish(NamedTuple):
+    """What a request asks of the NICs whose speed is known."""
+
+    target: Target | None
+    strict: bool
+    """A target that cannot be promised is refused."""
+    nics: tuple[Free, ...]
+    left: Mapping[str, str]
+    """ifname of each other candidate to why it is left."""
+    most: int
+    """How many NICs the pod may get."""
+
+
+def read_wish(request: SelectionRequest, candidates: Sequence[Nic]) -> Wish:
+    """What is asked, with the NICs that may be chosen for it.
+
+    Raises:
+        SelectionError: it cannot be read, or no NIC of known speed can be chosen.
+    """
+    check_args(request, ("strict",))
+    strict = read_flag(request, "strict", default=True)
+    target = read_target(request)
+    filtered = eligible(request, candidates)
+    most = how_many(request, filtered)
+    nics, left = known(request, filtered)
+    return Wish(target, strict, nics, left, min(most, len(nics)))
+
+
+def unmet(request: SelectionRequest, wish: Wish, target: Target) -> str:
+    """What a pod is warned of whose target cannot be promised.
+
+    Raises:
+        SelectionError: that says the same, where targets are strict.
+    """
+    warning = refusal(request, target.rate, wish.nics, wish.most, wish.left)
+    if wish.strict:
+        raise SelectionError(warning)
+    return warning
 
 
 def known(request: SelectionRequest, filtered: Filtered) -> tuple[tuple[Free, ...], dict[str, str]]:
