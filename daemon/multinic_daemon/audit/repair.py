@@ -6,8 +6,6 @@ Just before each is asked for, its row is read again and its sandbox looked for 
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,8 @@ from multinic_daemon.audit.findings import Finding, Kind, Verdict
 from multinic_daemon.audit.sources.rundir import daemon_problem, observe_journal
 from multinic_daemon.audit.sources.sandboxes import find_sandboxes
 from multinic_daemon.audit.world import Row
-from multinic_daemon.calls.request import LIMIT
+from multinic_daemon.calls.client import exchange
+from multinic_daemon.calls.request import CniRequest
 from multinic_daemon.engine.invocation import CONTAINER_ID
 from multinic_daemon.journal.records import Record
 
@@ -65,7 +64,7 @@ def repair(findings: Iterable[Finding], rows: Iterable[Row], run_dir: Path, path
         if finding.verdict is not Verdict.DEAD or finding.row is None:
             continue
         row = seen[finding.row]
-        problem = _obstacle(finding, row, run_dir) or _ask(path, delete_frame(row.record))
+        problem = _obstacle(finding, row, run_dir) or _ask(path, delete_request(row.record))
         if not problem and any(other.record.id == row.record.id for other in observe_journal(run_dir)[0]):
             problem = "the daemon says yes, but the row is still there"
         yield Repaired(finding, tuple(str(each.address) for each in row.allocations), problem)
@@ -83,35 +82,21 @@ def _obstacle(finding: Finding, row: Row, run_dir: Path) -> str:
     return ""
 
 
-def delete_frame(record: Record) -> bytes:
-    """The request of a DEL for this row, as :mod:`multinic_daemon.calls.request` describes it."""
+def delete_request(record: Record) -> CniRequest:
+    """The DEL of this row."""
     key = record.key
-    variables = {
-        "CNI_PLUGIN": key.plugin,
-        "CNI_COMMAND": "DEL",
-        "CNI_CONTAINERID": key.container_id,
-        "CNI_NETNS": record.netns,
-        "CNI_IFNAME": key.ifname,
-    }
     netconf = {"cniVersion": CNI_VERSION, "name": key.network, "type": key.plugin}
-    head = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in variables.items())
-    return head + b"\0" + json.dumps(netconf).encode()
+    stdin = json.dumps(netconf).encode()
+    return CniRequest(key.plugin, "DEL", key.container_id, record.netns, key.ifname, "", "", stdin)
 
 
-def _ask(path: Path, frame: bytes) -> str:
+def _ask(path: Path, request: CniRequest) -> str:
     """Why the daemon did not do it, or ""."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ANSWER_SECONDS)
-            connection.connect(str(path))
-            connection.sendall(frame)
-            connection.shutdown(socket.SHUT_WR)
-            answer = connection.recv(LIMIT, socket.MSG_WAITALL)
+        reply = exchange(path, request, ANSWER_SECONDS)
     except OSError as error:
         return f"the daemon was not heard: {error}"
-    if answer[:1] == b"0":
-        return ""
-    return _message(answer[1:])
+    return _message(reply.body) if reply.status else ""
 
 
 def _message(body: bytes) -> str:

@@ -15,7 +15,7 @@ from multinic_daemon.engine.inputs import NO_FACTS, PodFacts
 from multinic_daemon.engine.invocation import Invocation, read_invocation
 from multinic_daemon.engine.prepare import prepare, strategy_needs
 from multinic_daemon.journal.codec import encode_plan
-from multinic_daemon.journal.decisions import encode_decision
+from multinic_daemon.journal.decisions import decision_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ async def planned(engine: Engine, request: CniRequest) -> dict[str, Any]:
     decision = prepared.new.decision
     return {
         **answer,
-        "decision": json.loads(encode_decision(decision)) if decision else None,
+        "decision": decision_document(decision) if decision else None,
         "links": [
             {"ifname": link.ifname, "nic": link.parent, "addresses": [str(address) for address in link.addresses]}
             for link in prepared.links

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from multinic_core.errors import DaemonUnavailableError
-from multinic_daemon.calls.request import LIMIT, PLAN, CniRequest, encode_request
+from multinic_daemon.calls.client import exchange
+from multinic_daemon.calls.request import PLAN, CniRequest
 
 ANSWER_SECONDS = 30.0
 
@@ -27,20 +27,15 @@ def ask_daemon(path: Path, request: CniRequest) -> dict[str, Any]:
         DaemonUnavailableError: nobody answers there, or not to this.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ANSWER_SECONDS)
-            connection.connect(str(path))
-            connection.sendall(encode_request(request))
-            connection.shutdown(socket.SHUT_WR)
-            answer = connection.recv(LIMIT, socket.MSG_WAITALL)
+        reply = exchange(path, request, ANSWER_SECONDS)
     except OSError as error:
         raise DaemonUnavailableError(
             f"daemon at {str(path)!r}: {error}; expected to run on its node as root"
         ) from error
     try:
-        document: dict[str, Any] = json.loads(answer[1:])
+        document: dict[str, Any] = json.loads(reply.body)
     except ValueError as error:
-        raise DaemonUnavailableError(f"daemon at {str(path)!r}: answered {answer[:80]!r}") from error
-    if answer[:1] != b"0":
+        raise DaemonUnavailableError(f"daemon at {str(path)!r}: answered {reply.body[:80]!r}") from error
+    if reply.status:
         raise DaemonUnavailableError(f"daemon at {str(path)!r}: {document.get('msg')}")
     return document

@@ -22,7 +22,7 @@ from multinic_daemon.explain.ask import ask_daemon, plan_request
 from multinic_daemon.explain.choices import Choice, nic_lines
 from multinic_daemon.explain.distant import UNKNOWN, distant_engine
 from multinic_daemon.explain.podfile import WantedPod
-from multinic_daemon.journal.decisions import Decision
+from multinic_daemon.journal.decisions import read_decision
 
 API_SECONDS = 30.0
 CNI_TYPE = "multi-nic"
@@ -48,7 +48,7 @@ class Answer:
         """Why it would get these NICs; None where nobody would choose."""
         if not (found := self.document.get("decision")):
             return None
-        decision = Decision(**{**found, "chosen": tuple(found["chosen"])})
+        decision = read_decision(found)
         return Choice(self.network, self.ifname, "planned", decision, nic_lines(decision, self.ifname))
 
 

@@ -28,22 +28,29 @@ class Decision:
     warning: str = ""
 
 
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """The decision as plain JSON."""
+    return {
+        "strategy": decision.strategy,
+        "asked": dict(decision.asked),
+        "chosen": decision.chosen,
+        "reasons": dict(decision.reasons),
+        "promised": dict(decision.promised),
+        "figures": {ifname: dict(own) for ifname, own in decision.figures.items()},
+        "warning": decision.warning,
+    }
+
+
+def read_decision(document: Mapping[str, Any]) -> Decision:
+    """The decision that ``decision_document`` gave, also after a way as text."""
+    return Decision(**{**document, "chosen": tuple(document["chosen"])})
+
+
 def encode_decision(decision: Decision) -> str:
     """The decision as one line of JSON."""
-    return _DENSE.encode(
-        {
-            "strategy": decision.strategy,
-            "asked": dict(decision.asked),
-            "chosen": decision.chosen,
-            "reasons": dict(decision.reasons),
-            "promised": dict(decision.promised),
-            "figures": {ifname: dict(own) for ifname, own in decision.figures.items()},
-            "warning": decision.warning,
-        }
-    )
+    return _DENSE.encode(decision_document(decision))
 
 
 def decode_decision(text: str) -> Decision:
     """The decision that ``encode_decision`` wrote."""
-    document = json.loads(text)
-    return Decision(**{**document, "chosen": tuple(document["chosen"])})
+    return read_decision(json.loads(text))

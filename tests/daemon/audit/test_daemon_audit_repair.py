@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trio
 from multinic_daemon.audit.findings import Finding, Kind, Verdict
-from multinic_daemon.audit.repair import Repaired, delete_frame, repair, require_daemon
+from multinic_daemon.audit.repair import Repaired, delete_request, repair, require_daemon
 from multinic_daemon.audit.sources.rundir import observe_journal, observe_tombstones
 from multinic_daemon.audit.world import Row
-from multinic_daemon.calls.request import parse_request
+from multinic_daemon.calls.request import encode_request, parse_request
 from multinic_daemon.testing import Rig
 
 from multinic_core.errors import DaemonUnavailableError
@@ -95,7 +95,7 @@ async def test_frame_is_the_del_that_the_runtime_owed(rig: Rig) -> None:
     """What the daemon reads from it is the row's own key."""
     await rig.call("ADD", "c1", executable="multi-nic")
     (row,) = rows_of(rig)
-    request = parse_request(delete_frame(row.record))
+    request = parse_request(encode_request(delete_request(row.record)))
     assert (request.plugin, request.command, request.container_id, request.ifname) == ("multi-nic", "DEL", "c1", "net1")
     assert request.netns == rig.pod("c1")
 
@@ -120,7 +120,7 @@ async def test_tombstones_are_read_with_what_they_name(rig: Rig) -> None:
     (row,) = rows_of(rig)
     folder = rig.folder / "run" / "tombstones"
     folder.mkdir()
-    (folder / "a").write_bytes(delete_frame(row.record))
+    (folder / "a").write_bytes(encode_request(delete_request(row.record)))
     (folder / "b").write_bytes(b"nonsense")
     (folder / ".c").write_bytes(b"")
     found = observe_tombstones(rig.folder / "run" / "cni.sock")
