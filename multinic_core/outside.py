@@ -12,14 +12,15 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class RunIpam:
-    """Let an IPAM executable give the addresses of one link; undone by its DEL."""
+class RunExecutable:
+    """Call a CNI executable for one link; what both kinds of them need."""
 
     ifname: str
     """Inside the pod: the executable's ``CNI_IFNAME``."""
     parent: str
+    """ifname of the NIC on the node."""
     config: Mapping[str, Any]
-    """Network configuration for it, with ``cniVersion``, ``name`` and ``ipam``."""
+    """Network configuration for it, with ``cniVersion``, ``name`` and its ``type``, of an IPAM inside ``ipam``."""
     path: str = ""
     """Where executables were looked for when it was found, as in ``CNI_PATH``; the daemon fills it in."""
     result: Mapping[str, Any] | None = None
@@ -27,17 +28,13 @@ class RunIpam:
 
 
 @dataclass(frozen=True, slots=True)
-class RunPlugin:
-    """Let a main plugin's executable make one link; undone by its DEL."""
+class RunIpam(RunExecutable):
+    """Let an IPAM executable give the addresses of one link; undone by its DEL."""
 
-    ifname: str
-    parent: str
-    """ifname of the NIC on the node."""
-    config: Mapping[str, Any]
-    """Network configuration for it, with ``cniVersion``, ``name`` and ``type``."""
-    path: str = ""
-    """As of :class:`RunIpam`, and so is ``result``."""
-    result: Mapping[str, Any] | None = None
+
+@dataclass(frozen=True, slots=True)
+class RunPlugin(RunExecutable):
+    """Let a main plugin's executable make one link; undone by its DEL."""
 
 
 @dataclass(frozen=True, slots=True)
