@@ -35,4 +35,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """A line for each place that says how many of the rest run there."""
-    return [f"{count} tests run in {where}{RUN[where]}" for where, count in config.stash[ELSEWHERE].items()]
+    return [f"{count} tests run in {where}{RUN[where]}" for where, count in config.stash.get(ELSEWHERE, {}).items()]
